@@ -1,0 +1,130 @@
+"""Stable, threaded building blocks: the softmax family over an axis, the sigmoid and the softplus of every element."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
+
+from lossfast import _arrays
+from lossfast._drivers.elementwise import map_array
+from lossfast._drivers.rowwise import Rowwise
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from lossfast._arrays import Array
+
+__all__ = ["log_sigmoid", "log_softmax", "logsumexp", "sigmoid", "softmax", "softplus"]
+
+
+def _result(original: Array, x: Array, out: Any) -> tuple[Array, Array]:
+    """The input, apart from the result, and the array to write."""
+    dtype = _arrays.gradient_dtype(original.dtype)
+    if dtype.itemsize > 8:
+        dtype = np.dtype(np.float64)
+    if out is None:
+        return x, _arrays.empty_like(x, x.shape, dtype)
+    _arrays.checked_out(out, "out", x.shape, dtype)
+    return _arrays.separated(x, "input", [out], elementwise=True), out
+
+
+def _map(name: str, input: ArrayLike, out: Any) -> Array:
+    original = _arrays.as_array(input, "input")
+    x, result = _result(original, _arrays.as_operand(original, "input"), out)
+    if x.size:
+        map_array(name, x, result, _arrays.item_size([x]))
+    return result
+
+
+def _over_axis(kernel: str, input: ArrayLike, axis: int, out: Any) -> Array:
+    original = _arrays.as_array(input, "input")
+    axis = normalize_axis_index(axis, original.ndim)
+    x, result = _result(original, _arrays.as_operand(original, "input"), out)
+    if x.size:
+        size = _arrays.item_size([x])
+        Rowwise(kernel).run(x, axis, size, None, None, None, (), (), 1.0, -math.inf, 0, None, result, None, None)
+    return result
+
+
+def sigmoid(input: ArrayLike, *, out: Any = None) -> Array:
+    """The logistic function 1 / (1 + exp(-x)) of every element.
+
+    Parameters
+    ----------
+    input : array_like
+        Any real numbers; integers compute in float64.
+    out : ndarray, optional
+        Where to put the result; may be ``input``.
+    """
+    return _map("sigmoid", input, out)
+
+
+def log_sigmoid(input: ArrayLike, *, out: Any = None) -> Array:
+    """The logarithm of the logistic function, -log(1 + exp(-x)), without overflow; parameters as in `sigmoid`."""
+    return _map("log_sigmoid", input, out)
+
+
+def softplus(input: ArrayLike, *, out: Any = None) -> Array:
+    """The softplus log(1 + exp(x)), without overflow; parameters as in `sigmoid`."""
+    return _map("softplus", input, out)
+
+
+def softmax(input: ArrayLike, *, axis: int = -1, out: Any = None) -> Array:
+    """The softmax exp(x) / sum(exp(x)) along an axis.
+
+    Parameters
+    ----------
+    input : array_like
+        Any real numbers; integers compute in float64. -inf has probability 0; +inf, NaN or nothing but -inf gives NaN.
+    axis : int
+        The axis of the classes.
+    out : ndarray, optional
+        Where to put the result; may be ``input``.
+    """
+    return _over_axis("softmax", input, axis, out)
+
+
+def log_softmax(input: ArrayLike, *, axis: int = -1, out: Any = None) -> Array:
+    """The logarithm of the softmax, accurate also where a probability is close to 1; parameters as in `softmax`."""
+    return _over_axis("log_softmax", input, axis, out)
+
+
+def logsumexp(input: ArrayLike, *, axis: int | None = -1, keepdims: bool = False, out: Any = None) -> Any:
+    """The logarithm of the sum of exponentials along an axis, or of all elements with ``axis=None``.
+
+    Parameters
+    ----------
+    input : array_like
+        Any real numbers; integers compute in float64. Nothing but -inf, or nothing at all, gives -inf; +inf gives +inf.
+    axis : int or None
+        The axis to sum over.
+    keepdims : bool
+        Keep that axis, with length 1.
+    out : ndarray, optional
+        Where to put the result.
+    """
+    original = _arrays.as_array(input, "input")
+    x = _arrays.as_operand(original, "input")
+    kept = (1,) * x.ndim
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    else:
+        axis = normalize_axis_index(axis, x.ndim)
+        kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    rows = x.shape[:axis] + x.shape[axis + 1 :]
+    shape, dtype = (kept if keepdims else rows), _arrays.gradient_dtype(x.dtype)
+    result = np.empty(shape, dtype) if out is None else _arrays.checked_out(out, "out", shape, dtype)
+    if out is not None:
+        x = _arrays.separated(x, "input", [out], elementwise=False)
+    flat = np.empty(rows, dtype) if keepdims else result
+    if x.size:
+        size = _arrays.item_size([x])
+        Rowwise("logsumexp").run(x, axis, size, None, None, None, (), (), 1.0, -math.inf, 0, flat, None, None, None)
+    else:
+        flat[...] = -math.inf
+    if keepdims:
+        result[...] = flat.reshape(shape)
+    return result if result.ndim or out is not None else result[()]

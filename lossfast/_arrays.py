@@ -1,0 +1,174 @@
+"""From whatever the caller has to NumPy arrays, and the checks that name an argument, its value and the mend."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lossfast._drivers import runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Shape = tuple[int, ...]
+
+
+def as_array(value: ArrayLike, name: str) -> Array:
+    """`value` as an array of real numbers, without a copy where it is one already."""
+    if type(value) is not np.ndarray:
+        try:
+            if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+                value = np.from_dlpack(value)
+            value = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError, BufferError) as error:
+            raise TypeError(f"{name} of type {type(value).__name__} cannot be read as an array: {error}") from error
+    if value.dtype.kind not in "biuf" and not runtime.readable(value.dtype):
+        raise TypeError(f"{name} has dtype {value.dtype}; expected real numbers: convert it with astype(np.float64)")
+    return value
+
+
+def as_operand(value: ArrayLike, name: str) -> Array:
+    """As `as_array`, in a dtype that the kernels read; only exotic ones (long double) are converted."""
+    array = as_array(value, name)
+    return array if runtime.readable(array.dtype) else array.astype(np.float64)
+
+
+def as_labels(value: ArrayLike, name: str) -> Array:
+    """Class indices: any integer dtype."""
+    array = as_array(value, name)
+    if array.size == 0 and not isinstance(value, np.ndarray):
+        array = array.astype(np.int64)  # an empty list has no dtype of its own
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype}; expected integer class indices: use {name}.astype(np.int64)")
+    return array
+
+
+def item_size(predictions: Sequence[Array]) -> int:
+    """Bytes of the precision to compute in: float64 as soon as one prediction is float64, an integer or a bool."""
+    return 8 if any(p.dtype.kind in "biu" or p.dtype.itemsize >= 8 for p in predictions) else 4
+
+
+def gradient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """A floating argument's own dtype, float64 for the rest."""
+    return np.dtype(np.float64) if dtype.kind in "biu" else dtype.newbyteorder("=")
+
+
+def joint_shape(arrays: dict[str, Array]) -> Shape:
+    """The shape that the arrays broadcast to, which has to be one of theirs."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    first, *others = shapes.items()
+    if all(shape == first[1] for _, shape in others):
+        return first[1]
+    try:
+        joint = np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        joint = None
+    if joint in shapes.values():
+        return joint
+    culprit, shape = next((name, shape) for name, shape in others if shape != first[1])
+    raise ValueError(f"{culprit} has shape {shape}; expected {first[1]}, that of {first[0]}{_mend(culprit, shape, first[1])}")
+
+
+def same_shape(name: str, shape: Shape, expected: Shape, of: str) -> None:
+    """Refuse a shape other than the expected one."""
+    if shape != expected:
+        raise ValueError(f"{name} has shape {shape}; expected {expected}, {of}{_mend(name, shape, expected)}")
+
+
+def _mend(name: str, shape: Shape, expected: Shape) -> str:
+    """What to write instead, where a shape is off by axes of length 1 alone."""
+    if math.prod(shape) != math.prod(expected):
+        return ""
+    extra = [axis for axis in range(len(shape)) if shape[axis] == 1 and shape[:axis] + shape[axis + 1 :] == expected]
+    if extra:
+        return f": use {name}.squeeze({extra[-1]})"
+    return f": use {name}.reshape({expected})"
+
+
+def broadcastable(array: Array, name: str, shape: Shape) -> Array:
+    """Refuse what does not broadcast to `shape` without growing it."""
+    if array.shape != shape:
+        try:
+            fits = np.broadcast_shapes(array.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"{name} has shape {array.shape}; expected one that broadcasts to {shape}, the shape of the unreduced "
+                f"loss{_mend(name, array.shape, shape)}"
+            )
+    return array
+
+
+def checked_out(out: Any, name: str, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """A result array of the caller's, which must fit as it is."""
+    if type(out) is not np.ndarray:
+        raise TypeError(f"{name} is of type {type(out).__name__}; expected a NumPy array of shape {shape} and dtype {dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape}; expected {shape}")
+    if out.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}; expected {dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only; expected an array that can be written")
+    return out
+
+
+def empty_like(array: Array, shape: Shape, dtype: DTypeLike) -> Array:
+    """A result array in the memory order of the argument that it belongs to."""
+    return np.empty_like(array, dtype=dtype, subok=False) if array.shape == shape else np.empty(shape, dtype)
+
+
+def separated(array: Array, name: str, outs: Sequence[Array], *, elementwise: bool) -> Array:
+    """`array`, or a copy of it where a result would be written over what is still to be read.
+
+    An elementwise result may replace the very array that it comes from, memory cell by memory cell.
+    """
+    for out in outs:
+        identical = (
+            elementwise
+            and out.ctypes.data == array.ctypes.data
+            and out.shape == array.shape
+            and out.strides == array.strides
+            and out.dtype.itemsize == array.dtype.itemsize
+        )
+        if not identical and np.may_share_memory(out, array):
+            return array.copy()
+    return array
+
+
+def refuse_overlap(outs: Sequence[Array]) -> None:
+    """Two results cannot share memory."""
+    for index, out in enumerate(outs):
+        for other in outs[:index]:
+            if np.may_share_memory(out, other):
+                raise ValueError("two arrays of out share memory; expected one array for each result")
+
+
+def refuse_outside(name: str, array: Array, low: float, high: float, hint: str) -> None:
+    """Raise with the first element outside of [low, high]; NaN is inside."""
+    values = np.asarray(array, dtype=np.float64)
+    outside = np.flatnonzero((values < low) | (values > high))
+    if outside.size:
+        raise ValueError(f"{locate(name, array, outside[0])} is outside [{low:g}, {high:g}]{hint}")
+
+
+def locate(name: str, array: Array, flat: int) -> str:
+    """`name[i, j] = value` for the element at a flat index in C order."""
+    index = np.unravel_index(flat, array.shape)
+    where = f"[{', '.join(str(int(i)) for i in index)}]" if array.ndim else ""
+    return f"{name}{where} = {array[index]}"
+
+
+def sum_to(array: NDArray[Any], shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """Sum over the axes along which an argument of `shape` was broadcast."""
+    extra = array.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        extra + axis for axis, length in enumerate(shape) if length == 1 and array.shape[extra + axis] != 1
+    )
+    wide = np.longdouble if dtype == np.longdouble else np.float64
+    return np.asarray(array.sum(axis=axes, dtype=wide)).reshape(shape).astype(dtype)

@@ -1,0 +1,74 @@
+"""Threads, the instruction set, and what the build is: settings of the process."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version as _installed_version
+
+import numpy as np
+
+from lossfast._drivers import runtime
+
+__version__ = _installed_version("lossfast")
+
+
+def set_num_threads(n: int | None) -> None:
+    """Use ``n`` threads for large arrays from now on; None goes back to the default.
+
+    The default is OpenMP's setting or the processors that the process may run on, whichever is less.
+    Small work stays on the calling thread whatever is set here, and results have the same bits for any number.
+    """
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
+        raise ValueError(f"n = {n!r}: expected a positive integer, or None for the default")
+    runtime.set_num_threads(0 if n is None else int(n))
+
+
+def get_num_threads() -> int:
+    """Threads that a large enough call uses now; 1 in a forked child, whose OpenMP team does not exist."""
+    threads: int = runtime.get_num_threads()
+    return threads
+
+
+def openmp_enabled() -> bool:
+    """Whether this build has threads at all."""
+    return bool(runtime.openmp_version())
+
+
+def config() -> dict[str, object]:
+    """What `show_config` prints, as a dictionary."""
+    specification = runtime.openmp_version()
+    return {
+        "version": __version__,
+        "instruction set": runtime.active_isa(),
+        "available": runtime.available_isas(),
+        "built": runtime.built_isas(),
+        "OpenMP": str(specification) if specification else "none (serial build)",
+        "threads": get_num_threads(),
+        "machine": platform.machine(),
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+    }
+
+
+def show_config() -> None:
+    """Print version, instruction set in use and available, OpenMP and threads."""
+    for name, value in config().items():
+        print(f"{name + ':':<17} {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _apply_environment() -> None:
+    """Obey LOSSFAST_ISA and LOSSFAST_NUM_THREADS; a value that cannot be obeyed stops the import."""
+    isa = os.environ.get("LOSSFAST_ISA")
+    available = runtime.available_isas()
+    if isa and isa not in available:
+        raise ImportError(f"LOSSFAST_ISA = {isa!r} is not available here: choose one of {', '.join(available)}, or unset it")
+    runtime.use_isa(isa or available[-1])
+    threads = os.environ.get("LOSSFAST_NUM_THREADS")
+    if threads:
+        if not threads.isdecimal() or int(threads) < 1:
+            raise ImportError(f"LOSSFAST_NUM_THREADS = {threads!r}: expected a positive integer, or unset it")
+        runtime.set_num_threads(int(threads))
+
+
+_apply_environment()

@@ -1,0 +1,1 @@
+"""Compiled drivers: from NumPy arrays to blocks, threads and kernels."""

@@ -1,0 +1,426 @@
+"""Losses of one element at a time: blocks of the common iteration space, weights, reductions, results of any layout."""
+
+cimport cython
+cimport numpy as cnp
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport free, malloc
+
+from lossfast._drivers.runtime cimport (
+    LF_BLOCK,
+    LF_EVERYTHING,
+    LF_FLOAT32,
+    LF_FLOAT64,
+    LF_MAX_DIMS,
+    LF_MAX_OPERANDS,
+    LF_MAX_PARAMETERS,
+    LF_OUT_GRAD,
+    LF_OUT_HESS,
+    LF_OUT_VALUE,
+    LF_OUTPUTS,
+    LF_VALUE,
+    LF_VALUE_GRAD,
+    LF_VALUE_GRAD_HESS,
+    describe,
+    lf_array,
+    lf_curvature,
+    lf_elementwise_loop,
+    lf_settings,
+    lf_table,
+    run,
+    settle,
+    table_of,
+    team,
+    total,
+)
+
+cnp.import_array()
+
+# Nanoseconds per element on one thread, for the decision whether to wake others; a factor of two either way is harmless.
+cdef double COST = 0.4
+# Results from this size on are written around the cache.
+cdef Py_ssize_t STREAM_BYTES = 32 << 20
+# Work small enough to keep the interpreter's lock: releasing and taking it costs as much as 200 elements.
+cdef Py_ssize_t KEEP_LOCK = 4096
+cdef double NEGATIVE_INFINITY = -float("inf")
+
+cdef enum:
+    MULTIPLIERS = 3
+
+
+cdef struct Call:
+    const lf_table *table
+    lf_elementwise_loop loop  # NULL: every value is 1, what is summed are the weights
+    lf_settings settings
+    Py_ssize_t n
+    Py_ssize_t itemsize
+    int operands
+    lf_array operand[4]  # LF_MAX_OPERANDS
+    int multipliers  # of value, gradients and Hessians …
+    int cotangents  # … and of gradients and Hessians alone, behind them
+    lf_array multiplier[3]  # MULTIPLIERS
+    int wanted[9]  # LF_OUTPUTS
+    int produced[9]  # by the loop, wanted or not
+    lf_array output[9]
+    int streamed
+    double *partials
+    char *scratch
+    Py_ssize_t scratch_bytes
+    int invalid
+
+
+cdef inline bint written_in_place(Call *call, int k) noexcept nogil:
+    return call.wanted[k] and call.output[k].direct and not call.streamed
+
+
+cdef int slots(Call *call) noexcept nogil:
+    """Blocks of scratch memory that one thread needs."""
+    cdef int k, count = 0
+    for k in range(call.operands):
+        if not call.operand[k].direct:
+            count += 1
+    for k in range(call.multipliers + call.cotangents):
+        if not call.multiplier[k].direct:
+            count += 1
+    for k in range(LF_OUTPUTS):
+        if call.produced[k] and not written_in_place(call, k):
+            count += 1
+    return count
+
+
+cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
+    cdef Call *call = <Call *> context
+    cdef const lf_table *table = call.table
+    cdef Py_ssize_t start = index * LF_BLOCK, n = call.n - start, bytes
+    cdef char *free_scratch = call.scratch + thread * call.scratch_bytes
+    cdef const void *operands[4]
+    cdef const void *multipliers[3]
+    cdef void *outputs[9]
+    cdef int k, m
+    if n > LF_BLOCK:
+        n = LF_BLOCK
+    bytes = (n * call.itemsize + 63) & ~<Py_ssize_t> 63
+    for k in range(call.operands):
+        operands[k] = table.gather(&call.operand[k], start, n, free_scratch)
+        if not call.operand[k].direct:
+            free_scratch += bytes
+    for m in range(call.multipliers + call.cotangents):
+        multipliers[m] = table.gather(&call.multiplier[m], start, n, free_scratch)
+        if not call.multiplier[m].direct:
+            free_scratch += bytes
+    for k in range(LF_OUTPUTS):
+        outputs[k] = NULL
+        if call.produced[k]:
+            if written_in_place(call, k):
+                outputs[k] = call.output[k].data + start * call.itemsize
+            else:
+                outputs[k] = free_scratch
+                free_scratch += bytes
+    if call.loop == NULL:
+        table.fill(outputs[LF_OUT_VALUE], n, 1.0)
+    elif call.loop(n, operands, &call.settings, outputs):
+        call.invalid = 1  # every thread that writes writes the same
+    for m in range(call.multipliers + call.cotangents):
+        if m < call.multipliers:
+            table.multiply(outputs[LF_OUT_VALUE], multipliers[m], n)
+        for k in range(LF_OUT_GRAD, LF_OUTPUTS):
+            if call.wanted[k]:
+                table.multiply(outputs[k], multipliers[m], n)
+    if call.partials != NULL:
+        call.partials[index] = table.sum(outputs[LF_OUT_VALUE], n)
+    for k in range(LF_OUTPUTS):
+        if call.wanted[k]:
+            if call.streamed and call.output[k].direct:
+                table.stream(call.output[k].data + start * call.itemsize, outputs[k], n)
+            else:
+                table.scatter(&call.output[k], start, n, outputs[k])
+
+
+cdef void set_loop(Call *call, int index, bint grad, bint hess, bint everything) noexcept nogil:
+    cdef int which = LF_EVERYTHING if everything else LF_VALUE_GRAD_HESS if hess else LF_VALUE_GRAD if grad else LF_VALUE
+    cdef int k
+    call.loop = call.table.elementwise[index].loops[which]
+    for k in range(LF_OUTPUTS):
+        call.produced[k] = call.wanted[k] = 0
+    call.produced[LF_OUT_VALUE] = 1
+    call.produced[LF_OUT_GRAD] = grad or hess
+    call.produced[LF_OUT_HESS] = hess
+    if everything:
+        for k in range(call.table.elementwise[index].operands):
+            call.produced[LF_OUT_GRAD + k] = call.produced[LF_OUT_HESS + k] = 1
+
+
+cdef int execute(Call *call, double *sum_of_values) except -1:
+    """Run all blocks; `sum_of_values` may be NULL where none is wanted."""
+    cdef Py_ssize_t blocks = (call.n + LF_BLOCK - 1) // LF_BLOCK, longest = call.n if call.n < LF_BLOCK else LF_BLOCK
+    cdef int threads = team(call.n * COST * (call.itemsize >> 2), blocks)
+    cdef double few_partials[16]
+    cdef double *partials = NULL
+    cdef void *memory = NULL
+    cdef char small[4096 + 64]
+    cdef Py_ssize_t scratch, needed
+    call.scratch_bytes = slots(call) * ((longest * call.itemsize + 63) & ~<Py_ssize_t> 63)
+    call.invalid = 0
+    scratch = threads * call.scratch_bytes
+    needed = scratch + 64 + (blocks * <Py_ssize_t> sizeof(double) if blocks > 16 else 0)
+    if scratch <= 4096 and blocks <= 16:
+        call.scratch = <char *> ((<uintptr_t> small + 63) & ~<uintptr_t> 63)
+        partials = few_partials
+    else:
+        memory = malloc(needed)
+        if memory == NULL:
+            raise MemoryError(f"{needed} bytes of scratch memory for {threads} threads")
+        call.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
+        partials = <double *> (call.scratch + scratch) if blocks > 16 else few_partials
+    call.partials = partials if sum_of_values != NULL else NULL
+    if call.n <= KEEP_LOCK:
+        run(1, blocks, block, call)
+    else:
+        with nogil:
+            run(threads, blocks, block, call)
+    if sum_of_values != NULL:
+        sum_of_values[0] = total(partials, blocks)
+    free(memory)
+    return 0
+
+
+cdef class Elementwise:
+    """The bound kernel of one loss: parameters set, instruction set and precision chosen at each call."""
+
+    cdef int index, operands
+    cdef double parameters[4]
+    cdef int mean
+    cdef readonly str name
+
+    def __init__(self, str name, tuple parameters=(), *, bint mean=False):
+        cdef const lf_table *table = table_of(8)
+        cdef bytes wanted = name.encode()
+        cdef int k
+        self.name = name
+        self.mean = mean
+        self.index = -1
+        for k in range(table.elementwise_count):
+            if table.elementwise[k].name == wanted:
+                self.index = k
+        if self.index < 0:
+            raise LookupError(f"no elementwise kernel is named {name!r}")
+        self.operands = table.elementwise[self.index].operands
+        if len(parameters) != table.elementwise[self.index].parameters:
+            raise TypeError(f"kernel {name!r} takes {table.elementwise[self.index].parameters} parameters: {parameters}")
+        for k in range(LF_MAX_PARAMETERS):
+            self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
+
+    def quick(self, object input, object target, bint grad):
+        """The reduced value, or it and the gradient of `input`, of two plain arrays; None where there is more to do.
+
+        Plain: alike in shape and in native float dtype, aligned, C-contiguous, not empty, inside the domain.
+        """
+        cdef cnp.ndarray a, b, result
+        cdef Call call
+        cdef int k, ndim
+        cdef double value
+        if type(input) is not cnp.ndarray or type(target) is not cnp.ndarray:
+            return None
+        a = <cnp.ndarray> input
+        b = <cnp.ndarray> target
+        ndim = cnp.PyArray_NDIM(a)
+        if (
+            cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(b)
+            or (cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(a) != cnp.NPY_DOUBLE)
+            or not cnp.PyArray_ISCARRAY_RO(a)
+            or not cnp.PyArray_ISCARRAY_RO(b)
+            or cnp.PyArray_NDIM(b) != ndim
+            or self.operands != 2
+        ):
+            return None
+        for k in range(ndim):
+            if cnp.PyArray_DIM(a, k) != cnp.PyArray_DIM(b, k):
+                return None
+        call.n = cnp.PyArray_SIZE(a)
+        if call.n == 0:
+            return None
+        call.itemsize = cnp.PyArray_ITEMSIZE(a)
+        call.table = table_of(call.itemsize)
+        call.operands = 2
+        call.operand[0].direct = call.operand[1].direct = 1
+        call.operand[0].data = <char *> cnp.PyArray_DATA(a)
+        call.operand[1].data = <char *> cnp.PyArray_DATA(b)
+        call.multipliers = call.cotangents = 0
+        call.streamed = 0
+        for k in range(LF_MAX_PARAMETERS):
+            call.settings.parameters[k] = self.parameters[k]
+        call.settings.scale = 1.0 / <double> call.n if self.mean else 1.0
+        call.settings.floor = NEGATIVE_INFINITY
+        set_loop(&call, self.index, grad, False, False)
+        if grad:
+            result = cnp.PyArray_EMPTY(ndim, cnp.PyArray_DIMS(a), cnp.PyArray_TYPE(a), 0)
+            call.wanted[LF_OUT_GRAD] = call.output[LF_OUT_GRAD].direct = 1
+            call.output[LF_OUT_GRAD].data = <char *> cnp.PyArray_DATA(result)
+            call.streamed = call.n * call.itemsize >= STREAM_BYTES
+        execute(&call, &value)
+        if call.invalid:
+            return None
+        if self.mean:
+            value /= <double> call.n
+        return (value, result) if grad else value
+
+    def run(
+        self,
+        tuple operands,
+        tuple shape,
+        int itemsize,
+        tuple multipliers,
+        tuple cotangents,
+        double scale,
+        double floor,
+        int curvature,
+        object value,
+        tuple grads,
+        tuple hesses,
+        bint reduced,
+    ):
+        """The general call: arrays of any readable dtype and layout that broadcast to `shape`, which is not empty.
+
+        `value`, `grads[k]` and `hesses[k]` are result arrays of `shape`, or None. Returns the sum of the weighted values
+        if `reduced`, and whether an operand was outside of the domain.
+        """
+        cdef Call call
+        cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
+        cdef lf_array *arrays[16]
+        cdef int k, count = 0, axis
+        cdef double value_sum = 0.0
+        cdef bint hess = False, grad = False, others = False
+        call.n = 1
+        for axis in range(len(shape)):
+            dims[axis] = shape[axis]
+            call.n *= dims[axis]
+        call.itemsize = itemsize
+        call.table = table_of(itemsize)
+        for k in range(len(operands)):
+            if grads[k] is not None or hesses[k] is not None:
+                others = others or k > 0
+                grad = True
+                hess = hess or hesses[k] is not None
+        for k in range(LF_MAX_PARAMETERS):
+            call.settings.parameters[k] = self.parameters[k]
+        call.settings.scale = scale
+        call.settings.floor = floor
+        call.settings.curvature = <lf_curvature> curvature
+        set_loop(&call, self.index, grad, hess, others or (hess and curvature != 0))
+        call.operands = self.operands
+        for k in range(self.operands):
+            describe(operands[k], shape, &call.operand[k])
+            arrays[count] = &call.operand[k]
+            count += 1
+        call.multipliers = len(multipliers)
+        call.cotangents = len(cotangents)
+        for k, array in enumerate(multipliers + cotangents):
+            describe(array, shape, &call.multiplier[k])
+            arrays[count] = &call.multiplier[k]
+            count += 1
+        results = [value]
+        results += [grads[k] if k < len(grads) else None for k in range(LF_MAX_OPERANDS)]
+        results += [hesses[k] if k < len(hesses) else None for k in range(LF_MAX_OPERANDS)]
+        for k, array in enumerate(results):
+            if array is not None:
+                describe(array, shape, &call.output[k])
+                call.wanted[k] = 1
+                arrays[count] = &call.output[k]
+                count += 1
+        settle(len(shape), dims, arrays, count, itemsize)
+        call.streamed = call.n * itemsize >= STREAM_BYTES and not any(
+            array is not None and may_share(array, operand) for array in results for operand in operands
+        )
+        execute(&call, &value_sum if reduced else NULL)
+        return value_sum, bool(call.invalid)
+
+
+cdef bint may_share(cnp.ndarray a, cnp.ndarray b) noexcept:
+    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b)
+
+
+def weight_sum(tuple weights, tuple shape):
+    """The sum over `shape`, which is not empty, of the product of arrays that broadcast to it."""
+    cdef Call call
+    cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
+    cdef lf_array *arrays[3]  # MULTIPLIERS
+    cdef int k
+    cdef double result = 0.0
+    call.n = 1
+    for k in range(len(shape)):
+        dims[k] = shape[k]
+        call.n *= dims[k]
+    call.itemsize = 8
+    call.table = table_of(8)
+    call.loop = NULL
+    call.operands = call.cotangents = call.streamed = 0
+    call.multipliers = len(weights)
+    for k in range(LF_OUTPUTS):
+        call.wanted[k] = call.produced[k] = 0
+    call.produced[LF_OUT_VALUE] = 1
+    for k in range(call.multipliers):
+        describe(weights[k], shape, &call.multiplier[k])
+        arrays[k] = &call.multiplier[k]
+    settle(len(shape), dims, arrays, call.multipliers, 8)
+    execute(&call, &result)
+    return result
+
+
+def map_array(str name, cnp.ndarray array, cnp.ndarray out, int itemsize):
+    """Apply a map of the kernel table to every element; `out` has the shape of `array` and may be it."""
+    cdef Call call
+    cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
+    cdef lf_array *arrays[2]
+    cdef MapCall mapped
+    cdef int k, index = -1
+    cdef bytes wanted = name.encode()
+    cdef Py_ssize_t longest
+    mapped.table = table_of(itemsize)
+    for k in range(mapped.table.map_count):
+        if mapped.table.maps[k].name == wanted:
+            index = k
+    if index < 0:
+        raise LookupError(f"no map is named {name!r}")
+    mapped.loop = mapped.table.maps[index].loop
+    mapped.n = array.size
+    mapped.itemsize = itemsize
+    shape = (<object> array).shape
+    for k in range(array.ndim):
+        dims[k] = shape[k]
+    describe(array, shape, &mapped.input)
+    describe(out, shape, &mapped.output)
+    arrays[0] = &mapped.input
+    arrays[1] = &mapped.output
+    settle(array.ndim, dims, arrays, 2, itemsize)
+    cdef Py_ssize_t blocks = (mapped.n + LF_BLOCK - 1) // LF_BLOCK
+    cdef int threads = team(mapped.n * COST * 2 * (itemsize >> 2), blocks)
+    longest = mapped.n if mapped.n < LF_BLOCK else LF_BLOCK
+    mapped.scratch_bytes = 2 * ((longest * itemsize + 63) & ~<Py_ssize_t> 63)
+    mapped.scratch = <char *> malloc(threads * mapped.scratch_bytes)
+    if mapped.scratch == NULL:
+        raise MemoryError(f"{threads * mapped.scratch_bytes} bytes of scratch memory for {threads} threads")
+    with nogil:
+        run(threads, blocks, map_block, &mapped)
+    free(mapped.scratch)
+
+
+cdef struct MapCall:
+    const lf_table *table
+    void (*loop)(Py_ssize_t n, const void *input, void *output) noexcept nogil
+    Py_ssize_t n
+    Py_ssize_t itemsize
+    lf_array input
+    lf_array output
+    char *scratch
+    Py_ssize_t scratch_bytes
+
+
+cdef void map_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
+    cdef MapCall *call = <MapCall *> context
+    cdef Py_ssize_t start = index * LF_BLOCK, n = call.n - start
+    cdef char *scratch = call.scratch + thread * call.scratch_bytes
+    cdef void *out
+    if n > LF_BLOCK:
+        n = LF_BLOCK
+    out = call.output.data + start * call.itemsize if call.output.direct else scratch + call.scratch_bytes // 2
+    call.loop(n, call.table.gather(&call.input, start, n, scratch), out)
+    call.table.scatter(&call.output, start, n, out)

@@ -1,0 +1,655 @@
+"""Losses of one row of classes at a time: labels or target probabilities, any class axis, rows side by side in lanes.
+
+An array with a class axis is described by its row axes, as any other array of the call, and by the distance between its
+classes. Rows are walked in the memory order of the input.
+"""
+
+cimport cython
+cimport numpy as cnp
+from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from lossfast._drivers.runtime cimport (
+    LF_EXACT,
+    LF_FLOAT32,
+    LF_FLOAT64,
+    LF_INT64,
+    LF_LANE_MULTIPLE,
+    LF_LANES,
+    describe,
+    lf_array,
+    lf_curvature,
+    lf_row_settings,
+    lf_rows,
+    lf_rowwise,
+    lf_table,
+    run,
+    settle,
+    table_of,
+    team,
+    total,
+)
+
+cnp.import_array()
+
+# Nanoseconds per element on one thread, for the decision whether to wake others.
+cdef double COST = 0.8
+# Elements of one array in one block of rows: enough to pay for the hand-over, small enough for the second-level cache.
+cdef Py_ssize_t BLOCK_ELEMENTS = 16384
+# Labels checked in one block.
+cdef Py_ssize_t LABEL_BLOCK = 16384
+# Results from this size on are written around the cache.
+cdef Py_ssize_t STREAM_BYTES = 32 << 20
+# Work small enough to keep the interpreter's lock.
+cdef Py_ssize_t KEEP_LOCK = 4096
+cdef double NEGATIVE_INFINITY = -float("inf")
+
+cdef enum:
+    # arrays with a class axis
+    INPUT = 0
+    TARGET = 1
+    GRAD = 2
+    HESS = 3
+    TARGET_GRAD = 4
+    TABLES = 5
+
+
+cdef struct Call:
+    const lf_table *table
+    const lf_rowwise *kernel
+    lf_row_settings settings
+    Py_ssize_t rows
+    Py_ssize_t itemsize
+    double scale
+    lf_array tables[5]  # TABLES; the row axes
+    Py_ssize_t class_stride[5]  # bytes
+    int used[5]
+    int in_place[5]  # a tile of it can be handed to the kernel as it stands
+    int has_labels
+    lf_array labels
+    int64_t ignore_index
+    int multipliers  # of value, gradients and Hessians …
+    int cotangents  # … and of gradients and Hessians alone, behind them
+    lf_array multiplier[3]
+    int value_wanted
+    lf_array value
+    int in_lanes
+    int crossing  # a tile may go on from one run of the last row axis into the next
+    Py_ssize_t tile  # rows of one block
+    Py_ssize_t tiles_per_run
+    Py_ssize_t blocks
+    double *partials
+    char *scratch
+    Py_ssize_t scratch_bytes
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t bytes) noexcept nogil:
+    return (bytes + 63) & ~<Py_ssize_t> 63
+
+
+cdef inline char *row_pointer(const lf_array *array, Py_ssize_t row) noexcept nogil:
+    cdef char *pointer = array.data
+    cdef int axis = array.ndim - 1
+    while axis > 0:
+        pointer += (row % array.shape[axis]) * array.strides[axis]
+        row //= array.shape[axis]
+        axis -= 1
+    return pointer + row * array.strides[0]
+
+
+cdef inline bint native(const lf_array *array, Py_ssize_t itemsize) noexcept nogil:
+    return (
+        not array.swapped
+        and array.kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
+        and <size_t> array.data % <size_t> itemsize == 0
+    )
+
+
+cdef void load_row(Call *call, int which, Py_ssize_t row, void *to) noexcept nogil:
+    cdef lf_array *array = &call.tables[which]
+    call.table.load(
+        array.kind, array.swapped, row_pointer(array, row), call.class_stride[which], call.settings.classes, to
+    )
+
+
+cdef void store_row(Call *call, int which, Py_ssize_t row, const void *source) noexcept nogil:
+    cdef lf_array *array = &call.tables[which]
+    call.table.store(
+        array.kind, array.swapped, row_pointer(array, row), call.class_stride[which], call.settings.classes, source
+    )
+
+
+cdef inline bint rows_are_blocks(Call *call, int which) noexcept nogil:
+    """Row after row of native classes, side by side: a tile is one transposition."""
+    cdef lf_array *array = &call.tables[which]
+    return (
+        array.ndim == 1
+        and call.class_stride[which] == call.itemsize
+        and array.strides[0] % call.itemsize == 0
+        and native(array, call.itemsize)
+    )
+
+
+cdef void run_lanes(Call *call, Py_ssize_t start, lf_rows *rows, char *scratch) noexcept nogil:
+    """One tile of rows in lanes: where it stands if every table allows it, else through transposed copies."""
+    cdef Py_ssize_t classes = call.settings.classes, n = rows.lanes, c, lane, stride
+    cdef Py_ssize_t tile_bytes = padded(classes * LF_LANES * call.itemsize)
+    cdef char *tiles[5]
+    cdef char *row = scratch + TABLES * tile_bytes
+    cdef bint in_place = True
+    cdef int which
+    for which in range(TABLES):
+        in_place = in_place and (not call.used[which] or call.in_place[which])
+        tiles[which] = NULL
+    stride = 0
+    if in_place:
+        rows.stride = call.class_stride[INPUT] // call.itemsize
+        for which in range(TABLES):
+            if call.used[which]:
+                tiles[which] = row_pointer(&call.tables[which], start)
+    else:
+        rows.stride = (n + LF_LANE_MULTIPLE - 1) // LF_LANE_MULTIPLE * LF_LANE_MULTIPLE
+        stride = rows.stride
+        for which in range(TABLES):
+            if call.used[which]:
+                tiles[which] = scratch + which * tile_bytes
+        for which in range(GRAD):
+            if not call.used[which]:
+                continue
+            if rows_are_blocks(call, which):
+                call.table.transpose(
+                    row_pointer(&call.tables[which], start), call.tables[which].strides[0] // call.itemsize,
+                    tiles[which], stride, n, classes,
+                )
+            else:
+                for lane in range(n):
+                    load_row(call, which, start + lane, row)
+                    for c in range(classes):
+                        memcpy(
+                            tiles[which] + (c * stride + lane) * call.itemsize, row + c * call.itemsize, call.itemsize
+                        )
+    rows.input = tiles[INPUT]
+    rows.target = tiles[TARGET]
+    rows.grad = tiles[GRAD]
+    rows.hess = tiles[HESS]
+    rows.target_grad = tiles[TARGET_GRAD]
+    call.kernel.lanes(&call.settings, rows)
+    if in_place:
+        return
+    for which in range(GRAD, TABLES):
+        if not call.used[which]:
+            continue
+        if rows_are_blocks(call, which):
+            call.table.transpose(
+                tiles[which], stride, row_pointer(&call.tables[which], start),
+                call.tables[which].strides[0] // call.itemsize, classes, n,
+            )
+        else:
+            for lane in range(n):
+                for c in range(classes):
+                    memcpy(row + c * call.itemsize, tiles[which] + (c * stride + lane) * call.itemsize, call.itemsize)
+                store_row(call, which, start + lane, row)
+
+
+cdef void run_rows(
+    Call *call, Py_ssize_t start, Py_ssize_t n, int32_t *labels, char *scales, char *values, char *scratch
+) noexcept nogil:
+    """Row by row, each where it stands if its classes are side by side, else through a copy."""
+    cdef Py_ssize_t row_bytes = padded(call.settings.classes * call.itemsize), row
+    cdef void *at[5]
+    cdef lf_rows rows
+    cdef int which
+    rows.lanes = 1
+    rows.stride = 1
+    for row in range(start, start + n):
+        for which in range(TABLES):
+            at[which] = NULL
+            if call.used[which]:
+                at[which] = scratch + which * row_bytes
+                if call.in_place[which]:
+                    at[which] = row_pointer(&call.tables[which], row)
+                elif which < GRAD:
+                    load_row(call, which, row, at[which])
+        rows.input = at[INPUT]
+        rows.label = &labels[row - start] if call.has_labels else NULL
+        rows.target = at[TARGET]
+        rows.scale = scales + (row - start) * call.itemsize
+        rows.value = values + (row - start) * call.itemsize
+        rows.grad = at[GRAD]
+        rows.hess = at[HESS]
+        rows.target_grad = at[TARGET_GRAD]
+        call.kernel.row(&call.settings, &rows)
+        for which in range(GRAD, TABLES):
+            if call.used[which] and not call.in_place[which]:
+                store_row(call, which, row, at[which])
+
+
+cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
+    cdef Call *call = <Call *> context
+    cdef const lf_table *table = call.table
+    cdef Py_ssize_t start, n, i, run_length, row_bytes = padded(call.tile * call.itemsize)
+    cdef char *scratch = call.scratch + thread * call.scratch_bytes
+    cdef char *scales = scratch
+    cdef char *values = scratch + row_bytes
+    cdef char *factors = scratch + 2 * row_bytes
+    cdef int64_t *wide_labels = <int64_t *> (scratch + 3 * row_bytes)
+    cdef int32_t *labels = <int32_t *> (scratch + 3 * row_bytes + padded(call.tile * 8))
+    cdef char *tables = scratch + 3 * row_bytes + padded(call.tile * 8) + padded(call.tile * 4)
+    cdef const void *factor
+    cdef lf_rows rows
+    cdef int m
+    run_length = call.rows if call.crossing else call.tables[INPUT].shape[call.tables[INPUT].ndim - 1]
+    start = index // call.tiles_per_run * run_length + index % call.tiles_per_run * call.tile
+    n = run_length - index % call.tiles_per_run * call.tile
+    if n > call.tile:
+        n = call.tile
+    if call.has_labels:
+        table.gather_labels(&call.labels, start, n, wide_labels)
+        for i in range(n):
+            labels[i] = -1 if wide_labels[i] == call.ignore_index else <int32_t> wide_labels[i]
+    table.fill(scales, n, call.scale)
+    for m in range(call.multipliers + call.cotangents):
+        table.multiply(scales, table.gather(&call.multiplier[m], start, n, factors), n)
+    if call.in_lanes:
+        rows.lanes = n
+        rows.label = labels if call.has_labels else NULL
+        rows.scale = scales
+        rows.value = values
+        run_lanes(call, start, &rows, tables)
+    else:
+        run_rows(call, start, n, labels, scales, values, tables)
+    if call.partials != NULL or call.value_wanted:
+        for m in range(call.multipliers):
+            factor = table.gather(&call.multiplier[m], start, n, factors)
+            table.multiply(values, factor, n)
+    if call.partials != NULL:
+        call.partials[index] = table.sum(values, n)
+    if call.value_wanted:
+        table.scatter(&call.value, start, n, values)
+
+
+cdef void plan(Call *call) noexcept:
+    """Lanes or rows, and how many rows to a block; every choice follows from shapes and layouts alone."""
+    cdef lf_array *input = &call.tables[INPUT]
+    cdef Py_ssize_t classes = call.settings.classes, inner = input.shape[input.ndim - 1]
+    cdef Py_ssize_t inner_stride = input.strides[input.ndim - 1]
+    cdef bint few = classes <= call.kernel.few_classes
+    cdef bint across = inner_stride == call.itemsize and inner >= LF_LANE_MULTIPLE and native(input, call.itemsize)
+    cdef lf_array *array
+    cdef int which
+    across = across and (call.class_stride[INPUT] != call.itemsize or classes == 1)
+    call.in_lanes = few or across
+    for which in range(TABLES):
+        array = &call.tables[which]
+        if not call.used[which]:
+            continue
+        if call.in_lanes:
+            call.in_place[which] = (
+                across
+                and native(array, call.itemsize)
+                and array.strides[array.ndim - 1] == call.itemsize
+                and call.class_stride[which] == call.class_stride[INPUT]
+                and call.class_stride[which] % call.itemsize == 0
+            )
+        else:
+            call.in_place[which] = native(array, call.itemsize) and call.class_stride[which] == call.itemsize
+    if call.in_lanes:
+        call.tile = BLOCK_ELEMENTS // (classes if classes > 0 else 1) // LF_LANE_MULTIPLE * LF_LANE_MULTIPLE
+        if call.tile < LF_LANE_MULTIPLE:
+            call.tile = LF_LANE_MULTIPLE
+        if call.tile > LF_LANES:
+            call.tile = LF_LANES
+        call.crossing = not across
+    else:
+        call.tile = BLOCK_ELEMENTS // (classes if classes > 0 else 1)
+        if call.tile < 1:
+            call.tile = 1
+        if call.tile > 1024:
+            call.tile = 1024
+        call.crossing = True
+    if call.tile > call.rows:
+        call.tile = call.rows
+    if call.crossing:
+        inner = call.rows
+    call.tiles_per_run = (inner + call.tile - 1) // call.tile
+    call.blocks = call.rows // inner * call.tiles_per_run
+
+
+cdef int execute(Call *call, double *sum_of_values) except -1:
+    cdef Py_ssize_t row_bytes, table_bytes, needed
+    cdef int threads
+    cdef void *memory
+    cdef char small[8192 + 64]
+    plan(call)
+    threads = team(call.rows * call.settings.classes * COST * (call.itemsize >> 2), call.blocks)
+    row_bytes = padded(call.tile * call.itemsize)
+    table_bytes = (
+        TABLES * padded(call.settings.classes * (LF_LANES if call.in_lanes else 1) * call.itemsize)
+        + padded(call.settings.classes * call.itemsize)
+    )
+    if call.in_lanes and call.in_place[INPUT]:
+        table_bytes = 0
+    call.scratch_bytes = 3 * row_bytes + padded(call.tile * 8) + padded(call.tile * 4) + table_bytes
+    needed = threads * call.scratch_bytes + call.blocks * <Py_ssize_t> sizeof(double)
+    memory = NULL
+    if needed <= 8192:
+        call.scratch = <char *> ((<uintptr_t> small + 63) & ~<uintptr_t> 63)
+    else:
+        memory = malloc(needed + 64)
+        if memory == NULL:
+            raise MemoryError(f"{needed} bytes of scratch memory for {threads} threads")
+        call.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
+    call.partials = <double *> (call.scratch + threads * call.scratch_bytes)
+    if call.rows * call.settings.classes <= KEEP_LOCK:
+        run(1, call.blocks, block, call)
+    else:
+        with nogil:
+            run(threads, call.blocks, block, call)
+    sum_of_values[0] = total(call.partials, call.blocks)
+    free(memory)
+    return 0
+
+
+# ---- labels ------------------------------------------------------------------------------------------------------------
+
+
+cdef struct Scan:
+    const lf_table *table
+    lf_array labels
+    lf_array weight  # of the rows
+    int weighted
+    const double *class_weight
+    Py_ssize_t classes
+    Py_ssize_t n
+    int64_t ignore_index
+    double *partials
+    Py_ssize_t *outside  # per block, the flat index of its first bad label, or -1
+    char *scratch
+    Py_ssize_t scratch_bytes
+
+
+cdef void scan_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
+    cdef Scan *scan = <Scan *> context
+    cdef Py_ssize_t start = index * LABEL_BLOCK, n = scan.n - start, i
+    cdef int64_t *labels = <int64_t *> (scan.scratch + thread * scan.scratch_bytes)
+    cdef double *weights = <double *> (scan.scratch + thread * scan.scratch_bytes + padded(LABEL_BLOCK * 8))
+    cdef const double *row_weight = NULL
+    cdef double weight, result = 0.0
+    cdef int64_t label
+    if n > LABEL_BLOCK:
+        n = LABEL_BLOCK
+    scan.outside[index] = -1
+    scan.table.gather_labels(&scan.labels, start, n, labels)
+    if scan.weighted:
+        row_weight = <const double *> scan.table.gather(&scan.weight, start, n, weights)
+    for i in range(n):
+        label = labels[i]
+        if label == scan.ignore_index:
+            continue
+        if label < 0 or label >= scan.classes:
+            scan.outside[index] = start + i
+            return
+        weight = scan.class_weight[label] if scan.class_weight != NULL else 1.0
+        result += weight * row_weight[i] if row_weight != NULL else weight
+    scan.partials[index] = result
+
+
+def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object class_weight, object row_weight):
+    """Check labels, in C order, and add up their weights: (index of the first bad label or -1, sum of weights).
+
+    `class_weight`: float64, contiguous, or None. `row_weight` broadcasts to the labels, or None.
+    """
+    cdef Scan scan
+    cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
+    cdef lf_array *arrays[2]
+    cdef cnp.ndarray weights
+    cdef Py_ssize_t k, blocks
+    cdef int threads
+    cdef void *memory
+    shape = labels.shape
+    scan.n = labels.size
+    if scan.n == 0:
+        return -1, 0.0
+    for k in range(len(shape)):
+        dims[k] = shape[k]
+    scan.table = table_of(8)
+    scan.classes = classes
+    scan.ignore_index = ignore_index
+    scan.class_weight = NULL
+    if class_weight is not None:
+        weights = class_weight
+        scan.class_weight = <const double *> cnp.PyArray_DATA(weights)
+    describe(labels, shape, &scan.labels)
+    # the flat index in the answer is in C order: no reordering of the axes here
+    scan.labels.shape = dims
+    scan.labels.direct = 0
+    if scan.labels.ndim == 0:
+        dims[0] = 1
+        scan.labels.ndim = 1
+        scan.labels.strides[0] = 0
+    scan.weighted = row_weight is not None
+    if scan.weighted:
+        describe(row_weight, shape, &scan.weight)
+        scan.weight.shape = dims
+        scan.weight.direct = 0
+        if scan.weight.ndim == 0:
+            scan.weight.ndim = 1
+            scan.weight.strides[0] = 0
+    blocks = (scan.n + LABEL_BLOCK - 1) // LABEL_BLOCK
+    threads = team(scan.n * 1.0, blocks)
+    scan.scratch_bytes = 2 * padded(LABEL_BLOCK * 8)
+    memory = malloc(threads * scan.scratch_bytes + blocks * (sizeof(double) + sizeof(Py_ssize_t)) + 64)
+    if memory == NULL:
+        raise MemoryError("no scratch memory for labels")
+    scan.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
+    scan.partials = <double *> (scan.scratch + threads * scan.scratch_bytes)
+    scan.outside = <Py_ssize_t *> (scan.partials + blocks)
+    with nogil:
+        run(threads, blocks, scan_block, &scan)
+    outside = -1
+    for k in range(blocks):
+        if scan.outside[k] >= 0:
+            outside = scan.outside[k]
+            break
+    weight_sum = total(scan.partials, blocks) if outside < 0 else 0.0
+    free(memory)
+    return outside, weight_sum
+
+
+# ---- the entry ---------------------------------------------------------------------------------------------------------
+
+
+cdef int take_table(Call *call, int which, object array, int axis, object row_shape) except -1:
+    """Describe an array with a class axis: its row axes and the distance between its classes."""
+    cdef int k, ndim
+    call.used[which] = array is not None
+    call.in_place[which] = 0
+    if array is None:
+        return 0
+    describe(array, array.shape, &call.tables[which])
+    call.class_stride[which] = call.tables[which].strides[axis]
+    ndim = call.tables[which].ndim
+    for k in range(axis, ndim - 1):
+        call.tables[which].strides[k] = call.tables[which].strides[k + 1]
+    call.tables[which].ndim = ndim - 1
+    return 0
+
+
+cdef int find(str name) except -2:
+    cdef const lf_table *table = table_of(8)
+    cdef bytes wanted = name.encode()
+    cdef int k
+    for k in range(table.rowwise_count):
+        if table.rowwise[k].name == wanted:
+            return k
+    raise LookupError(f"no rowwise kernel is named {name!r}")
+
+
+cdef class Rowwise:
+    """The kernel of one loss over a class axis; instruction set and precision are chosen at each call."""
+
+    cdef int index
+    cdef double smoothing
+    cdef int64_t ignore_index
+    cdef int mean
+    cdef readonly str name
+
+    def __init__(self, str name, *, double smoothing=0.0, int64_t ignore_index=-100, bint mean=False):
+        self.index = find(name)
+        self.name = name
+        self.smoothing = smoothing
+        self.ignore_index = ignore_index
+        self.mean = mean
+
+    def quick(self, object input, object target, bint grad):
+        """The reduced value, or it and the gradient, of plain rows; None where there is more to do.
+
+        Plain: `input` an (N, C) native float array, aligned and C-contiguous, `target` N contiguous int64 labels that are
+        all inside or ignored, not all ignored, no weights.
+        """
+        cdef cnp.ndarray x, y, result
+        cdef Call call
+        cdef Py_ssize_t dims[1]
+        cdef Py_ssize_t i, kept = 0, classes
+        cdef const int64_t *labels
+        cdef double value
+        cdef int which
+        if type(input) is not cnp.ndarray or type(target) is not cnp.ndarray:
+            return None
+        x = <cnp.ndarray> input
+        y = <cnp.ndarray> target
+        if (
+            cnp.PyArray_NDIM(x) != 2
+            or cnp.PyArray_NDIM(y) != 1
+            or cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(y, 0)
+            or (cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(x) != cnp.NPY_DOUBLE)
+            or cnp.PyArray_TYPE(y) != cnp.NPY_INT64
+            or not cnp.PyArray_ISCARRAY_RO(x)
+            or not cnp.PyArray_ISCARRAY_RO(y)
+        ):
+            return None
+        call.rows = cnp.PyArray_DIM(x, 0)
+        classes = cnp.PyArray_DIM(x, 1)
+        if call.rows == 0 or classes == 0 or classes > 0x7fffffff or call.rows > 65536:
+            return None
+        labels = <const int64_t *> cnp.PyArray_DATA(y)
+        for i in range(call.rows):
+            if labels[i] == self.ignore_index:
+                continue
+            if labels[i] < 0 or labels[i] >= classes:
+                return None
+            kept += 1
+        if kept == 0:
+            return None
+        call.itemsize = cnp.PyArray_ITEMSIZE(x)
+        call.table = table_of(call.itemsize)
+        call.kernel = &call.table.rowwise[self.index]
+        call.settings.classes = classes
+        call.settings.smoothing = self.smoothing
+        call.settings.class_weight = NULL
+        call.settings.floor = NEGATIVE_INFINITY
+        call.settings.curvature = LF_EXACT
+        call.scale = 1.0 / <double> kept if self.mean else 1.0
+        for which in range(TABLES):
+            call.used[which] = call.in_place[which] = 0
+        dims[0] = call.rows
+        call.used[INPUT] = 1
+        call.tables[INPUT].data = <char *> cnp.PyArray_DATA(x)
+        if grad:
+            result = cnp.PyArray_EMPTY(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+            call.used[GRAD] = 1
+            call.tables[GRAD].data = <char *> cnp.PyArray_DATA(result)
+        for which in (INPUT, GRAD):
+            call.class_stride[which] = call.itemsize
+            call.tables[which].kind = LF_FLOAT32 if call.itemsize == 4 else LF_FLOAT64
+            call.tables[which].swapped = 0
+            call.tables[which].ndim = 1
+            call.tables[which].shape = dims
+            call.tables[which].strides[0] = classes * call.itemsize
+        call.has_labels = 1
+        call.ignore_index = self.ignore_index
+        call.labels.data = <char *> labels
+        call.labels.kind = LF_INT64
+        call.labels.swapped = 0
+        call.labels.ndim = 1
+        call.labels.shape = dims
+        call.labels.strides[0] = sizeof(int64_t)
+        call.multipliers = call.cotangents = call.value_wanted = 0
+        execute(&call, &value)
+        if self.mean:
+            value /= <double> kept
+        return (value, result) if grad else value
+
+    def run(
+        self,
+        object input,
+        int axis,
+        int itemsize,
+        object labels,
+        object target,
+        object class_weight,
+        tuple multipliers,
+        tuple cotangents,
+        double scale,
+        double floor,
+        int curvature,
+        object value,
+        object grad,
+        object hess,
+        object target_grad,
+    ):
+        """The general call; returns the sum of the weighted values.
+
+        `input`, `target`, `grad`, `hess` and `target_grad` share a shape with the classes at `axis`; `labels`, `value`
+        have the shape without it and the multipliers broadcast to that. Labels have been checked. `class_weight` is
+        contiguous and of the precision in use. Not empty.
+        """
+        cdef Call call
+        cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
+        cdef lf_array *arrays[16]
+        cdef cnp.ndarray weights
+        cdef int k, count = 0
+        cdef double value_sum = 0.0
+        shape = input.shape[:axis] + input.shape[axis + 1 :]
+        call.rows = 1
+        for k in range(len(shape)):
+            dims[k] = shape[k]
+            call.rows *= dims[k]
+        call.itemsize = itemsize
+        call.table = table_of(itemsize)
+        call.kernel = &call.table.rowwise[self.index]
+        call.settings.classes = input.shape[axis]
+        call.settings.smoothing = self.smoothing
+        call.settings.class_weight = NULL
+        if class_weight is not None:
+            weights = class_weight
+            call.settings.class_weight = cnp.PyArray_DATA(weights)
+        call.settings.floor = floor
+        call.settings.curvature = <lf_curvature> curvature
+        call.scale = scale
+        for k, array in enumerate((input, target, grad, hess, target_grad)):
+            take_table(&call, k, array, axis, shape)
+            if array is not None:
+                arrays[count] = &call.tables[k]
+                count += 1
+        call.has_labels = labels is not None
+        call.ignore_index = self.ignore_index
+        if labels is not None:
+            describe(labels, shape, &call.labels)
+            arrays[count] = &call.labels
+            count += 1
+        call.multipliers = len(multipliers)
+        call.cotangents = len(cotangents)
+        for k, array in enumerate(multipliers + cotangents):
+            describe(array, shape, &call.multiplier[k])
+            arrays[count] = &call.multiplier[k]
+            count += 1
+        call.value_wanted = value is not None
+        if value is not None:
+            describe(value, shape, &call.value)
+            arrays[count] = &call.value
+            count += 1
+        settle(len(shape), dims, arrays, count, itemsize)
+        execute(&call, &value_sum)
+        return value_sum

@@ -1,0 +1,107 @@
+# What the drivers share: the kernel tables (kernels/abi.h), threads, and the description of arrays.
+cimport numpy as cnp
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "abi.h" nogil:
+    enum:
+        LF_MAX_OPERANDS, LF_MAX_PARAMETERS, LF_MAX_DIMS, LF_BLOCK, LF_LANES, LF_LANE_MULTIPLE
+        LF_OUT_VALUE, LF_OUT_GRAD, LF_OUT_HESS, LF_OUTPUTS
+        LF_VALUE, LF_VALUE_GRAD, LF_VALUE_GRAD_HESS, LF_EVERYTHING, LF_LOOPS
+
+    ctypedef enum lf_kind:
+        LF_BOOL, LF_INT8, LF_UINT8, LF_INT16, LF_UINT16, LF_INT32, LF_UINT32, LF_INT64, LF_UINT64
+        LF_FLOAT16, LF_BFLOAT16, LF_FLOAT32, LF_FLOAT64, LF_KINDS
+
+    ctypedef enum lf_curvature:
+        LF_EXACT, LF_FISHER, LF_MAJORIZER, LF_UNIT
+
+    ctypedef struct lf_array:
+        char *data
+        lf_kind kind
+        int swapped
+        int direct
+        int ndim
+        const Py_ssize_t *shape
+        Py_ssize_t strides[64]  # LF_MAX_DIMS
+
+    ctypedef struct lf_settings:
+        double parameters[4]  # LF_MAX_PARAMETERS
+        double scale
+        double floor
+        lf_curvature curvature
+
+    ctypedef int (*lf_elementwise_loop)(
+        Py_ssize_t n, const void *const *operands, const lf_settings *settings, void *const *outputs
+    ) noexcept nogil
+
+    ctypedef struct lf_elementwise:
+        const char *name
+        int operands
+        int parameters
+        lf_elementwise_loop loops[4]  # LF_LOOPS
+
+    ctypedef struct lf_row_settings:
+        Py_ssize_t classes
+        double smoothing
+        const void *class_weight
+        double floor
+        lf_curvature curvature
+
+    ctypedef struct lf_rows:
+        Py_ssize_t lanes
+        Py_ssize_t stride
+        const void *input
+        const int32_t *label
+        const void *target
+        const void *scale
+        void *value
+        void *grad
+        void *hess
+        void *target_grad
+
+    ctypedef void (*lf_rowwise_kernel)(const lf_row_settings *settings, const lf_rows *rows) noexcept nogil
+
+    ctypedef struct lf_rowwise:
+        const char *name
+        Py_ssize_t few_classes
+        lf_rowwise_kernel row
+        lf_rowwise_kernel lanes
+
+    ctypedef struct lf_map:
+        const char *name
+        void (*loop)(Py_ssize_t n, const void *input, void *output) noexcept nogil
+
+    ctypedef struct lf_table:
+        const lf_elementwise *elementwise
+        const lf_rowwise *rowwise
+        const lf_map *maps
+        int elementwise_count
+        int rowwise_count
+        int map_count
+        const void *(*gather)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, void *scratch) noexcept nogil
+        void (*gather_labels)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, int64_t *labels) noexcept nogil
+        void (*scatter)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, const void *values) noexcept nogil
+        void (*load)(
+            lf_kind kind, int swapped, const char *source, Py_ssize_t stride, Py_ssize_t n, void *to
+        ) noexcept nogil
+        void (*store)(
+            lf_kind kind, int swapped, char *to, Py_ssize_t stride, Py_ssize_t n, const void *source
+        ) noexcept nogil
+        void (*stream)(void *to, const void *source, Py_ssize_t n) noexcept nogil
+        void (*transpose)(
+            const void *source, Py_ssize_t from_stride, void *to, Py_ssize_t to_stride, Py_ssize_t rows, Py_ssize_t columns
+        ) noexcept nogil
+        void (*fill)(void *to, Py_ssize_t n, double value) noexcept nogil
+        void (*multiply)(void *product, const void *factor, Py_ssize_t n) noexcept nogil
+        double (*sum)(const void *values, Py_ssize_t n) noexcept nogil
+
+ctypedef void (*lf_task)(void *context, Py_ssize_t block, int thread) noexcept nogil
+
+cdef const lf_table *table_of(int itemsize) noexcept nogil
+cdef int team(double serial_nanoseconds, Py_ssize_t blocks) noexcept nogil
+cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexcept nogil
+cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
+
+cdef int kind_of(cnp.dtype dtype) except -1
+cdef int describe(object array, object shape, lf_array *described) except -1
+cdef int settle(int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize) noexcept

@@ -1,0 +1,209 @@
+"""The kernel tables, the instruction set in use, threads, and how a NumPy array is described to a kernel."""
+
+cimport cython
+cimport numpy as cnp
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "cpu.h" nogil:
+    int lf_isa_count()
+    const char *lf_isa_name(int isa)
+    int lf_isa_available(int isa)
+    int lf_isa_active()
+    void lf_isa_activate(int isa)
+    const lf_table *lf_table_f32()
+    const lf_table *lf_table_f64()
+
+cdef extern from "parallel.h" nogil:
+    int lf_threads()
+    void lf_set_threads(int n)
+    void lf_set_thresholds(double hot_nanoseconds, double cold_nanoseconds)
+    int lf_team(double serial_nanoseconds, Py_ssize_t blocks)
+    void lf_run(int threads, Py_ssize_t blocks, lf_task task, void *context)
+    int lf_openmp_version()
+
+
+# ---- instruction sets --------------------------------------------------------------------------------------------------
+
+
+def built_isas():
+    """Names of the instruction sets that this build has kernels for, the oldest first."""
+    return [lf_isa_name(isa).decode() for isa in range(lf_isa_count())]
+
+
+def available_isas():
+    """Names of those that this processor can run."""
+    return [lf_isa_name(isa).decode() for isa in range(lf_isa_count()) if lf_isa_available(isa)]
+
+
+def active_isa():
+    """Name of the one in use."""
+    return lf_isa_name(lf_isa_active()).decode()
+
+
+def use_isa(str name):
+    """Compute every later call with this instruction set."""
+    if name not in available_isas():
+        raise ValueError(
+            f"the instruction set {name!r} is not available here: choose one of {', '.join(available_isas())}"
+        )
+    lf_isa_activate(built_isas().index(name))
+
+
+cdef const lf_table *table_of(int itemsize) noexcept nogil:
+    return lf_table_f32() if itemsize == 4 else lf_table_f64()
+
+
+def kernels():
+    """What the kernel table holds: name to (number of operands, number of parameters) by loop shape."""
+    cdef const lf_table *table = table_of(8)
+    return {
+        "elementwise": {
+            table.elementwise[i].name.decode(): (table.elementwise[i].operands, table.elementwise[i].parameters)
+            for i in range(table.elementwise_count)
+        },
+        "rowwise": {table.rowwise[i].name.decode(): () for i in range(table.rowwise_count)},
+        "maps": {table.maps[i].name.decode(): () for i in range(table.map_count)},
+    }
+
+
+# ---- threads -----------------------------------------------------------------------------------------------------------
+
+
+def get_num_threads():
+    return lf_threads()
+
+
+def set_num_threads(int n):
+    lf_set_threads(n)
+
+
+def set_thresholds(double hot_nanoseconds, double cold_nanoseconds):
+    """Work below which a call stays serial: after recent use of the team, and after a rest. For tests and measurements."""
+    lf_set_thresholds(hot_nanoseconds, cold_nanoseconds)
+
+
+def openmp_version():
+    """The OpenMP specification's date that the build knows, 0 without OpenMP."""
+    return lf_openmp_version()
+
+
+cdef int team(double serial_nanoseconds, Py_ssize_t blocks) noexcept nogil:
+    return lf_team(serial_nanoseconds, blocks)
+
+
+cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexcept nogil:
+    lf_run(threads, blocks, task, context)
+
+
+cdef double total(const double *partials, Py_ssize_t count) noexcept nogil:
+    """In block order, whoever computed the blocks."""
+    cdef double result = 0.0
+    cdef Py_ssize_t i
+    for i in range(count):
+        result += partials[i]
+    return result
+
+
+# ---- arrays ------------------------------------------------------------------------------------------------------------
+
+cdef dict KINDS = {
+    ("b", 1): LF_BOOL,
+    ("i", 1): LF_INT8,
+    ("u", 1): LF_UINT8,
+    ("i", 2): LF_INT16,
+    ("u", 2): LF_UINT16,
+    ("i", 4): LF_INT32,
+    ("u", 4): LF_UINT32,
+    ("i", 8): LF_INT64,
+    ("u", 8): LF_UINT64,
+    ("f", 2): LF_FLOAT16,
+    ("f", 4): LF_FLOAT32,
+    ("f", 8): LF_FLOAT64,
+}
+
+
+cdef int kind_of(cnp.dtype dtype) except -1:
+    """The kind of a dtype, LF_KINDS for one that the kernels do not read."""
+    if dtype.type_num >= 256:  # a user-defined type: ml_dtypes
+        return LF_BFLOAT16 if dtype.name == "bfloat16" else LF_KINDS
+    return KINDS.get((chr(dtype.kind), dtype.itemsize), LF_KINDS)  # a char to Cython
+
+
+def readable(dtype):
+    """Whether the kernels convert this dtype block by block."""
+    return kind_of(dtype) != LF_KINDS
+
+
+cdef int describe(object array, object shape, lf_array *described) except -1:
+    """Fill in an array as it is broadcast to `shape`, one stride per axis."""
+    cdef cnp.ndarray a = array
+    cdef cnp.dtype dtype = a.dtype
+    cdef int ndim = len(shape), missing = ndim - a.ndim, axis
+    described.data = <char *> cnp.PyArray_DATA(a)
+    described.kind = <lf_kind> kind_of(dtype)
+    described.swapped = not dtype.isnative
+    described.ndim = ndim
+    for axis in range(ndim):
+        if axis < missing or cnp.PyArray_DIM(a, axis - missing) != shape[axis]:
+            described.strides[axis] = 0
+        else:
+            described.strides[axis] = cnp.PyArray_STRIDE(a, axis - missing)
+    return 0
+
+
+cdef inline Py_ssize_t magnitude(Py_ssize_t stride) noexcept nogil:
+    return -stride if stride < 0 else stride
+
+
+cdef int settle(int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize) noexcept:
+    """Walk the axes in the memory order of the first array, with as few axes as all arrays allow; returns how many.
+
+    `arrays` share `shape`, which is rewritten with their strides. Sets `direct` where a block of REAL can be used in place.
+    """
+    cdef int axis, other, kept = 0, i
+    cdef Py_ssize_t length, stride
+    cdef bint mergeable
+    for axis in range(1, ndim):  # insertion sort: stable, so that axes of equal stride stay in C order
+        other = axis
+        while other > 0 and magnitude(arrays[0].strides[other - 1]) < magnitude(arrays[0].strides[other]):
+            shape[other], shape[other - 1] = shape[other - 1], shape[other]
+            for i in range(count):
+                stride = arrays[i].strides[other]
+                arrays[i].strides[other] = arrays[i].strides[other - 1]
+                arrays[i].strides[other - 1] = stride
+            other -= 1
+    for axis in range(ndim):
+        length = shape[axis]
+        if length == 1:
+            continue
+        mergeable = kept > 0
+        for i in range(count):
+            if not mergeable:
+                break
+            mergeable = arrays[i].strides[kept - 1] == arrays[i].strides[axis] * length
+        if mergeable:
+            kept -= 1
+            length *= shape[kept]
+        shape[kept] = length
+        for i in range(count):
+            arrays[i].strides[kept] = arrays[i].strides[axis]
+        kept += 1
+    if kept == 0:
+        shape[0] = 1
+        kept = 1
+        for i in range(count):
+            arrays[i].strides[0] = itemsize
+    for i in range(count):
+        arrays[i].ndim = kept
+        arrays[i].shape = shape
+        arrays[i].direct = (
+            kept == 1
+            and arrays[i].strides[0] == itemsize
+            and not arrays[i].swapped
+            and arrays[i].kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
+            and <size_t> arrays[i].data % itemsize == 0
+        )
+    return kept

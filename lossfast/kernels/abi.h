@@ -1,0 +1,141 @@
+/* What the drivers know of the kernels: the structures they share and the table that every build exports.
+ *
+ * A table exists once per precision and instruction set. REAL arrays cross this border as void pointers, because one
+ * declaration serves the float and the double table. */
+#ifndef LF_ABI_H
+#define LF_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LF_MAX_OPERANDS = 4, LF_MAX_PARAMETERS = 4, LF_MAX_DIMS = 64 };
+
+/* Elements of one block: the unit of work, of scratch memory and of summation. 2048 doubles are 16 KiB, so the three
+ * to four blocks that a kernel has in hand stay in a 32 KiB first-level cache in float32 and in the second in float64.
+ * Partial sums are formed per block: changing this number changes the last bits of published values. */
+enum { LF_BLOCK = 2048 };
+
+/* ---- arrays -------------------------------------------------------------------------------------------------- */
+
+typedef enum {
+    LF_BOOL,
+    LF_INT8,
+    LF_UINT8,
+    LF_INT16,
+    LF_UINT16,
+    LF_INT32,
+    LF_UINT32,
+    LF_INT64,
+    LF_UINT64,
+    LF_FLOAT16,
+    LF_BFLOAT16,
+    LF_FLOAT32,
+    LF_FLOAT64,
+    LF_KINDS
+} lf_kind;
+
+/* An array seen as one axis after another of a common iteration space; a broadcast axis has stride 0. */
+typedef struct {
+    char *data;
+    lf_kind kind;
+    int swapped;            /* bytes in the order that is not the machine's */
+    int direct;             /* aligned, native, contiguous REAL: used in place, never copied */
+    int ndim;
+    const ptrdiff_t *shape; /* shared by all arrays of a call */
+    ptrdiff_t strides[LF_MAX_DIMS];
+} lf_array;
+
+/* ---- elementwise losses -------------------------------------------------------------------------------------- */
+
+/* One loop per combination of outputs that is worth code of its own; LF_EVERYTHING serves the rest. */
+enum { LF_VALUE, LF_VALUE_GRAD, LF_VALUE_GRAD_HESS, LF_EVERYTHING, LF_LOOPS };
+
+typedef enum { LF_EXACT, LF_FISHER, LF_MAJORIZER, LF_UNIT } lf_curvature;
+
+typedef struct {
+    double parameters[LF_MAX_PARAMETERS];
+    double scale; /* multiplies gradients and Hessians */
+    double floor; /* the least Hessian before scaling; -inf leaves it alone */
+    lf_curvature curvature;
+} lf_settings;
+
+/* outputs: value, the gradients of the operands, their Hessians. LF_VALUE_GRAD and LF_VALUE_GRAD_HESS write those of the
+ * first operand and LF_EVERYTHING all of them; each writes all its outputs. An output may be an operand itself.
+ * Returns whether an operand left the domain of the loss. */
+enum { LF_OUT_VALUE = 0, LF_OUT_GRAD = 1, LF_OUT_HESS = 1 + LF_MAX_OPERANDS, LF_OUTPUTS = 1 + 2 * LF_MAX_OPERANDS };
+typedef int (*lf_elementwise_loop)(ptrdiff_t n, const void *const *operands, const lf_settings *settings,
+                                   void *const *outputs);
+
+typedef struct {
+    const char *name;
+    int operands, parameters;
+    lf_elementwise_loop loops[LF_LOOPS];
+} lf_elementwise;
+
+/* ---- rowwise losses: one loss per row of classes ----------------------------------------------------------------- */
+
+/* Rows in lanes: as many rows of one tile are computed side by side. A multiple of every vector length. */
+enum { LF_LANES = 256, LF_LANE_MULTIPLE = 16 };
+
+typedef struct {
+    ptrdiff_t classes;
+    double smoothing;
+    const void *class_weight;    /* REAL[classes], or NULL for ones */
+    double floor;                /* as in lf_settings */
+    lf_curvature curvature;
+} lf_row_settings;
+
+/* One row with its classes side by side, or `lanes` rows with class c of lane l at [c * stride + l]. */
+typedef struct {
+    ptrdiff_t lanes, stride;
+    const void *input;           /* REAL */
+    const int32_t *label;        /* per lane, -1 for an ignored row; NULL with target probabilities */
+    const void *target;          /* REAL probabilities, or NULL */
+    const void *scale;           /* REAL per lane: multiplies gradients and Hessians */
+    void *value;                 /* REAL per lane */
+    void *grad, *hess, *target_grad; /* as input; NULL where not wanted; grad may be input */
+} lf_rows;
+
+typedef void (*lf_rowwise_kernel)(const lf_row_settings *settings, const lf_rows *rows);
+
+typedef struct {
+    const char *name;
+    ptrdiff_t few_classes;   /* so many classes or fewer are better off in lanes, transposed if need be */
+    lf_rowwise_kernel row;   /* one row: vectors along the classes */
+    lf_rowwise_kernel lanes; /* many rows: vectors across the rows */
+} lf_rowwise;
+
+/* ---- maps: one array in, one out (sigmoid, softplus, …) ---------------------------------------------------------- */
+
+typedef struct {
+    const char *name;
+    void (*loop)(ptrdiff_t n, const void *input, void *output);
+} lf_map;
+
+/* ---- the table ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const lf_elementwise *elementwise;
+    const lf_rowwise *rowwise;
+    const lf_map *maps;
+    int elementwise_count, rowwise_count, map_count;
+
+    /* n elements from flat index `start`: the array itself where it is direct, else a converted copy in scratch */
+    const void *(*gather)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, void *scratch);
+    /* integer labels; those beyond int64 saturate */
+    void (*gather_labels)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, int64_t *labels);
+    /* the other way round; nothing happens where values is the array's own memory */
+    void (*scatter)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, const void *values);
+    /* n elements, `stride` bytes apart, of any kind to or from contiguous REAL */
+    void (*load)(lf_kind kind, int swapped, const char *from, ptrdiff_t stride, ptrdiff_t n, void *to);
+    void (*store)(lf_kind kind, int swapped, char *to, ptrdiff_t stride, ptrdiff_t n, const void *from);
+    /* the same with stores that bypass the cache, for aligned native REAL */
+    void (*stream)(void *to, const void *from, ptrdiff_t n);
+    void (*transpose)(const void *from, ptrdiff_t from_stride, void *to, ptrdiff_t to_stride, ptrdiff_t rows,
+                      ptrdiff_t columns);
+    void (*fill)(void *to, ptrdiff_t n, double value);
+    void (*multiply)(void *product, const void *factor, ptrdiff_t n);
+    double (*sum)(const void *values, ptrdiff_t n);
+} lf_table;
+
+#endif

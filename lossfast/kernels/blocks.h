@@ -1,0 +1,298 @@
+/* Blocks in and out: conversion of any NumPy kind at any stride to contiguous REAL and back, and the passes over a block
+ * that are nobody's loss: sums, products, fills. Compiled per instruction set like the losses, since they share the
+ * loop with them. */
+#ifndef LF_BLOCKS_H
+#define LF_BLOCKS_H
+
+#include "abi.h"
+#include "real.h"
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+/* ---- half precisions: IEEE binary16 and bfloat16, to and from float -------------------------------------------- */
+
+static inline float float_of_bits(uint32_t u) {
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+static inline uint32_t bits_of_float(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+static inline float float_of_half(uint16_t h) {
+    /* Exponent and fraction read as a float are 2^-112 of the value; the product is exact, subnormals included. */
+    const uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
+    const uint32_t finite = bits_of_float(float_of_bits(magnitude) * 0x1p112f);
+    return float_of_bits(((h & 0x7c00) == 0x7c00 ? magnitude | 0x7f800000u : finite) | sign);
+}
+
+static inline uint16_t half_of_float(float x) {
+    const uint32_t u = bits_of_float(x), magnitude = u & 0x7fffffffu, sign = (u >> 16) & 0x8000u;
+    /* normal: rebias the exponent, round half to even; subnormal: adding 0.5f leaves multiples of 2^-24 in the fraction */
+    const uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    const uint32_t subnormal = bits_of_float(float_of_bits(magnitude) + 0.5f) - 0x3f000000u;
+    uint32_t half = magnitude < (113u << 23) ? subnormal : normal;
+    half = magnitude >= 0x477ff000u ? 0x7c00u : half; /* 65520 and more round to infinity */
+    half = magnitude > 0x7f800000u ? 0x7e00u : half;
+    return (uint16_t)(half | sign);
+}
+
+static inline float float_of_bfloat16(uint16_t b) { return float_of_bits((uint32_t)b << 16); }
+
+static inline uint16_t bfloat16_of_float(float x) {
+    const uint32_t u = bits_of_float(x);
+    return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+
+/* ---- one element of each kind ------------------------------------------------------------------------------------ */
+
+static inline uint8_t swap8(uint8_t u) { return u; }
+static inline uint16_t swap16(uint16_t u) { return __builtin_bswap16(u); }
+static inline uint32_t swap32(uint32_t u) { return __builtin_bswap32(u); }
+static inline uint64_t swap64(uint64_t u) { return __builtin_bswap64(u); }
+
+/* (kind, memory type, width in bits, REAL from the memory type) */
+#define LF_FOR_KINDS(DO)                                                                                               \
+    DO(LF_BOOL, uint8_t, 8, (REAL)(x != 0))                                                                            \
+    DO(LF_INT8, int8_t, 8, (REAL)x)                                                                                    \
+    DO(LF_UINT8, uint8_t, 8, (REAL)x)                                                                                  \
+    DO(LF_INT16, int16_t, 16, (REAL)x)                                                                                 \
+    DO(LF_UINT16, uint16_t, 16, (REAL)x)                                                                               \
+    DO(LF_INT32, int32_t, 32, (REAL)x)                                                                                 \
+    DO(LF_UINT32, uint32_t, 32, (REAL)x)                                                                               \
+    DO(LF_INT64, int64_t, 64, (REAL)x)                                                                                 \
+    DO(LF_UINT64, uint64_t, 64, (REAL)x)                                                                               \
+    DO(LF_FLOAT16, uint16_t, 16, (REAL)float_of_half(x))                                                               \
+    DO(LF_BFLOAT16, uint16_t, 16, (REAL)float_of_bfloat16(x))                                                          \
+    DO(LF_FLOAT32, float, 32, (REAL)x)                                                                                 \
+    DO(LF_FLOAT64, double, 64, (REAL)x)
+
+/* (kind, memory type, width in bits, the memory type from REAL): the kinds that results may have */
+#define LF_FOR_RESULT_KINDS(DO)                                                                                        \
+    DO(LF_FLOAT16, uint16_t, 16, half_of_float((float)x))                                                              \
+    DO(LF_BFLOAT16, uint16_t, 16, bfloat16_of_float((float)x))                                                         \
+    DO(LF_FLOAT32, float, 32, (float)x)                                                                                \
+    DO(LF_FLOAT64, double, 64, (double)x)
+
+/* A stride known to the compiler vectorises; memcpy because a NumPy array may be misaligned. */
+#define LF_LOAD_LOOP(type, width, value, step, swap)                                                                   \
+    for (ptrdiff_t i = 0; i < n; i++) {                                                                                \
+        uint##width##_t u;                                                                                             \
+        type x;                                                                                                        \
+        memcpy(&u, from + i * (step), sizeof u);                                                                       \
+        u = swap(u);                                                                                                   \
+        memcpy(&x, &u, sizeof x);                                                                                      \
+        to[i] = value;                                                                                                 \
+    }
+
+#define LF_LOAD_CASE(kind, type, width, value)                                                                         \
+    case kind:                                                                                                         \
+        if (swapped) {                                                                                                 \
+            LF_LOAD_LOOP(type, width, value, stride, swap##width)                                                      \
+        } else if (stride == (ptrdiff_t)sizeof(type)) {                                                                \
+            LF_LOAD_LOOP(type, width, value, (ptrdiff_t)sizeof(type), )                                                \
+        } else {                                                                                                       \
+            LF_LOAD_LOOP(type, width, value, stride, )                                                                 \
+        }                                                                                                              \
+        break;
+
+static void load(lf_kind kind, int swapped, const char *from, ptrdiff_t stride, ptrdiff_t n, void *restrict to_) {
+    REAL *restrict to = to_;
+    switch (kind) {
+        LF_FOR_KINDS(LF_LOAD_CASE)
+    case LF_KINDS:
+        break;
+    }
+}
+
+#define LF_STORE_CASE(kind, type, width, value)                                                                        \
+    case kind:                                                                                                         \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                                            \
+            const REAL x = from[i];                                                                                    \
+            const type y = value;                                                                                      \
+            uint##width##_t u;                                                                                         \
+            memcpy(&u, &y, sizeof u);                                                                                  \
+            u = swapped ? swap##width(u) : u;                                                                          \
+            memcpy(to + i * stride, &u, sizeof u);                                                                     \
+        }                                                                                                              \
+        break;
+
+static void store(lf_kind kind, int swapped, char *to, ptrdiff_t stride, ptrdiff_t n, const void *from_) {
+    const REAL *from = from_;
+    switch (kind) {
+        LF_FOR_RESULT_KINDS(LF_STORE_CASE)
+    default:
+        break;
+    }
+}
+
+/* ---- a block of an array of any layout ----------------------------------------------------------------------------- */
+
+/* Calls RUN(pointer, stride, count, done) for every run along the last axis of [start, start + n). */
+#define LF_FOR_RUNS(array, start, n, RUN)                                                                              \
+    const int last = (array)->ndim - 1;                                                                                \
+    ptrdiff_t index[LF_MAX_DIMS], rest = (start), done = 0;                                                            \
+    char *pointer = (array)->data;                                                                                     \
+    for (int axis = last; axis >= 0; axis--) {                                                                         \
+        index[axis] = rest % (array)->shape[axis];                                                                     \
+        rest /= (array)->shape[axis];                                                                                  \
+        pointer += index[axis] * (array)->strides[axis];                                                               \
+    }                                                                                                                  \
+    while (done < (n)) {                                                                                               \
+        const ptrdiff_t left = (array)->shape[last] - index[last], count = left < (n)-done ? left : (n)-done;          \
+        RUN((array)->kind, (array)->swapped, pointer, (array)->strides[last], count, done);                            \
+        done += count;                                                                                                 \
+        pointer -= index[last] * (array)->strides[last];                                                               \
+        index[last] = 0;                                                                                               \
+        for (int axis = last - 1; axis >= 0; axis--) {                                                                 \
+            pointer += (array)->strides[axis];                                                                         \
+            if (++index[axis] < (array)->shape[axis])                                                                  \
+                break;                                                                                                 \
+            pointer -= index[axis] * (array)->strides[axis];                                                           \
+            index[axis] = 0;                                                                                           \
+        }                                                                                                              \
+    }
+
+static const void *gather(const lf_array *array, ptrdiff_t start, ptrdiff_t n, void *scratch) {
+    REAL *to = scratch;
+    if (array->direct)
+        return (const REAL *)array->data + start;
+#define LF_LOAD_RUN(kind, swapped, pointer, stride, count, done) load(kind, swapped, pointer, stride, count, to + done)
+    LF_FOR_RUNS(array, start, n, LF_LOAD_RUN)
+    return scratch;
+}
+
+#define LF_LABEL_CASE(kind, type, width)                                                                               \
+    case kind:                                                                                                         \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                                            \
+            uint##width##_t u;                                                                                         \
+            type x;                                                                                                    \
+            memcpy(&u, from + i * stride, sizeof u);                                                                   \
+            u = swapped ? swap##width(u) : u;                                                                          \
+            memcpy(&x, &u, sizeof x);                                                                                  \
+            to[i] = (int64_t)x;                                                                                        \
+        }                                                                                                              \
+        break;
+
+static void load_labels(lf_kind kind, int swapped, const char *from, ptrdiff_t stride, ptrdiff_t n, int64_t *to) {
+    switch (kind) {
+        LF_LABEL_CASE(LF_INT8, int8_t, 8)
+        LF_LABEL_CASE(LF_UINT8, uint8_t, 8)
+        LF_LABEL_CASE(LF_INT16, int16_t, 16)
+        LF_LABEL_CASE(LF_UINT16, uint16_t, 16)
+        LF_LABEL_CASE(LF_INT32, int32_t, 32)
+        LF_LABEL_CASE(LF_UINT32, uint32_t, 32)
+        LF_LABEL_CASE(LF_INT64, int64_t, 64)
+    case LF_UINT64:
+        for (ptrdiff_t i = 0; i < n; i++) {
+            uint64_t u;
+            memcpy(&u, from + i * stride, sizeof u);
+            u = swapped ? swap64(u) : u;
+            to[i] = u > (uint64_t)INT64_MAX ? INT64_MAX : (int64_t)u;
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void gather_labels(const lf_array *array, ptrdiff_t start, ptrdiff_t n, int64_t *labels) {
+#define LF_LABEL_RUN(kind, swapped, pointer, stride, count, done)                                                      \
+    load_labels(kind, swapped, pointer, stride, count, labels + done)
+    LF_FOR_RUNS(array, start, n, LF_LABEL_RUN)
+}
+
+static void scatter(const lf_array *array, ptrdiff_t start, ptrdiff_t n, const void *values) {
+    const REAL *from = values;
+    if (array->direct) {
+        if (from != (const REAL *)array->data + start)
+            memcpy((REAL *)array->data + start, from, (size_t)n * sizeof(REAL));
+        return;
+    }
+#define LF_STORE_RUN(kind, swapped, pointer, stride, count, done)                                                      \
+    store(kind, swapped, pointer, stride, count, from + done)
+    LF_FOR_RUNS(array, start, n, LF_STORE_RUN)
+}
+
+/* Results larger than the last-level cache are not read again before they leave it: writing around the cache saves the
+ * read for ownership, a quarter of the traffic of c = a - b. */
+static void stream(void *to_, const void *from_, ptrdiff_t n) {
+#if defined(__SSE2__)
+#if defined(__AVX512F__)
+    enum { WIDTH = 64 };
+#elif defined(__AVX__)
+    enum { WIDTH = 32 };
+#else
+    enum { WIDTH = 16 };
+#endif
+    char *to = to_;
+    const char *from = from_;
+    ptrdiff_t bytes = n * (ptrdiff_t)sizeof(REAL), head = (WIDTH - (ptrdiff_t)((uintptr_t)to % WIDTH)) % WIDTH;
+    if (head > bytes)
+        head = bytes;
+    memcpy(to, from, (size_t)head);
+    ptrdiff_t i = head;
+    for (; i + WIDTH <= bytes; i += WIDTH) {
+#if defined(__AVX512F__)
+        _mm512_stream_si512((void *)(to + i), _mm512_loadu_si512((const void *)(from + i)));
+#elif defined(__AVX__)
+        _mm256_stream_si256((__m256i *)(void *)(to + i), _mm256_loadu_si256((const __m256i *)(const void *)(from + i)));
+#else
+        _mm_stream_si128((__m128i *)(void *)(to + i), _mm_loadu_si128((const __m128i *)(const void *)(from + i)));
+#endif
+    }
+    memcpy(to + i, from + i, (size_t)(bytes - i));
+    _mm_sfence();
+#else
+    memcpy(to_, from_, (size_t)n * sizeof(REAL));
+#endif
+}
+
+static void transpose(const void *from_, ptrdiff_t from_stride, void *to_, ptrdiff_t to_stride, ptrdiff_t rows,
+                      ptrdiff_t columns) {
+    const REAL *restrict from = from_;
+    REAL *restrict to = to_;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < columns; c++)
+            to[c * to_stride + r] = from[r * from_stride + c];
+}
+
+/* ---- passes over a block -------------------------------------------------------------------------------------------- */
+
+static void fill(void *to_, ptrdiff_t n, double value) {
+    REAL *to = to_;
+    for (ptrdiff_t i = 0; i < n; i++)
+        to[i] = (REAL)value;
+}
+
+static void multiply(void *product_, const void *factor_, ptrdiff_t n) {
+    REAL *product = product_;
+    const REAL *factor = factor_;
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < n; i++)
+        product[i] *= factor[i];
+}
+
+/* Sixteen lanes whatever the vector length, so that every instruction set adds in the same order. */
+static double sum(const void *values_, ptrdiff_t n) {
+    const REAL *values = values_;
+    double lanes[16] = {0};
+    ptrdiff_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int lane = 0; lane < 16; lane++)
+            lanes[lane] += (double)values[i + lane];
+    for (int lane = 0; i + lane < n; lane++)
+        lanes[lane] += (double)values[i + lane];
+    for (int half = 8; half; half /= 2)
+        for (int lane = 0; lane < half; lane++)
+            lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+#endif

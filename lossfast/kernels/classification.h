@@ -1,0 +1,277 @@
+/* Classification: binary (elementwise) and over a class axis (rowwise). */
+#ifndef LF_CLASSIFICATION_H
+#define LF_CLASSIFICATION_H
+
+#include "elementwise.h"
+#include "rowwise.h"
+
+/* 0 * inf is 0 where the factor 0 says that the term is absent. */
+#define TERM(factor, x) ((factor) == R(0.0) ? R(0.0) : (factor) * (x))
+
+/* ---- binary ------------------------------------------------------------------------------------------------------------ */
+
+/* Logarithms are held above -100 and the gradient's denominator above float32(1e-12), as PyTorch does in both precisions:
+ * the gradient is that of the loss with a bounded slope, not of the clamped value. */
+ELEMENTWISE(bce, (input, target), ()) {
+    const REAL x = input, y = R(1.0) - input, t = target, u = R(1.0) - target;
+    const REAL log_x = lf_log(x), log_y = lf_log1p(-x);
+    return (POINT){.value = -(t * AT_LEAST(log_x, R(-100.0)) + u * AT_LEAST(log_y, R(-100.0))),
+                   .grad = {(x - t) / AT_LEAST(x * y, (REAL)1e-12f), log_y - log_x},
+                   .hess = {TERM(t, R(1.0) / (x * x)) + TERM(u, R(1.0) / (y * y)), x - x},
+                   .fisher = {R(1.0) / (x * y), x - x},
+                   .invalid = (x < R(0.0)) | (x > R(1.0)) | (t < R(0.0)) | (t > R(1.0))};
+}
+
+/* (1 - t) softplus(x) + w t softplus(-x): every term is positive for t in [0, 1], so nothing cancels as p -> t. */
+static inline POINT bce_of_logits(REAL x, REAL t, REAL positive_weight) {
+    const LOGISTIC logistic = lf_logistic(x);
+    const REAL negative = R(1.0) - t, positive = positive_weight * t, weight = negative + positive;
+    const REAL variance = logistic.sigmoid * logistic.sigmoid_neg, nan_or_zero = (x - x == R(0.0)) | (x == x) ? R(0.0) : x;
+    return (POINT){.value = TERM(negative, logistic.softplus) + TERM(positive, logistic.softplus_neg),
+                   .grad = {negative * logistic.sigmoid - positive * logistic.sigmoid_neg,
+                            positive_weight == R(1.0) ? -x : TERM(positive_weight, logistic.softplus_neg) - logistic.softplus},
+                   .hess = {weight * variance, nan_or_zero},
+                   .fisher = {weight * variance, nan_or_zero},
+                   .majorizer = {R(0.25) * weight + nan_or_zero, nan_or_zero}};
+}
+
+ELEMENTWISE(bce_with_logits, (input, target), ()) { return bce_of_logits(input, target, R(1.0)); }
+
+ELEMENTWISE(bce_with_logits_weighted, (input, target, pos_weight), ()) { return bce_of_logits(input, target, pos_weight); }
+
+/* ---- negative log likelihood ---------------------------------------------------------------------------------------------- */
+
+static inline REAL class_weight(const lf_row_settings *settings, ptrdiff_t c) {
+    return settings->class_weight ? ((const REAL *)settings->class_weight)[c] : R(1.0);
+}
+
+static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
+    const REAL *x = rows->input, *scale = rows->scale;
+    REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess, grad_at_label[LF_LANES];
+    for (ptrdiff_t l = 0; l < rows->lanes; l++) {
+        const int32_t label = rows->label[l];
+        const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label);
+        const REAL log_prob = label < 0 ? R(0.0) : x[label * rows->stride + l];
+        value[l] = label < 0 ? R(0.0) : -weight * log_prob;
+        grad_at_label[l] = log_prob == log_prob ? -weight * scale[l] : log_prob;
+    }
+    for (ptrdiff_t c = 0; c < settings->classes; c++)
+        for (ptrdiff_t l = 0; l < rows->lanes; l++) {
+            if (grad)
+                grad[c * rows->stride + l] = R(0.0);
+            if (hess)
+                hess[c * rows->stride + l] = rows->label[l] < 0 ? R(0.0) : AT_LEAST(R(0.0), (REAL)settings->floor) * scale[l];
+        }
+    for (ptrdiff_t l = 0; grad && l < rows->lanes; l++)
+        if (rows->label[l] >= 0)
+            grad[rows->label[l] * rows->stride + l] = grad_at_label[l];
+}
+
+static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
+    const REAL *x = rows->input, scale = *(const REAL *)rows->scale;
+    REAL *grad = rows->grad, *hess = rows->hess;
+    const int32_t label = *rows->label;
+    const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label), log_prob = label < 0 ? R(0.0) : x[label];
+    *(REAL *)rows->value = label < 0 ? R(0.0) : -weight * log_prob;
+    if (grad) {
+        memset(grad, 0, (size_t)settings->classes * sizeof(REAL));
+        if (label >= 0)
+            grad[label] = log_prob == log_prob ? -weight * scale : log_prob;
+    }
+    if (hess)
+        fill(hess, settings->classes, label < 0 ? 0.0 : (double)(AT_LEAST(R(0.0), (REAL)settings->floor) * scale));
+}
+
+ROWWISE(nll, 0)
+
+/* ---- cross entropy ---------------------------------------------------------------------------------------------------------
+ *
+ * loss = -sum_c q_c log p_c with p = softmax(x), q_c = w_c ((1 - eps) t_c + eps / C), t the target probabilities or one
+ * at the label. With m = max x and total = sum_c e^(x_c - m):
+ *
+ *     loss = sum_c q_c (m - x_c) + S log(total),   dx_c = p_c S - q_c,   d2x_c = S p_c (1 - p_c),   S = sum_c q_c
+ *
+ * where no term cancels. `rest` is total without the label's exponential (without the greatest one where there is no
+ * label): as the label's p -> 1, loss = log1p(rest) and dx = -S rest / total keep their relative accuracy. */
+
+
+/* What row and lanes agree on, for one class. `target` is NULL with labels: their own mass is `own`, at the label. */
+static inline REAL spread_mass(const lf_row_settings *settings, const REAL *target, ptrdiff_t at, ptrdiff_t c) {
+    const REAL uniform = (REAL)(settings->smoothing / (double)settings->classes);
+    return class_weight(settings, c) * (target ? (REAL)(1.0 - settings->smoothing) * target[at] + uniform : uniform);
+}
+
+/* d2 / S; the rows that carry it multiply by S. */
+static inline REAL softmax_curvature(const lf_row_settings *settings, REAL p, REAL one_minus_p) {
+    const REAL exact = p * one_minus_p, nan_or_zero = p - p;
+    const REAL hess = settings->curvature == LF_MAJORIZER ? R(0.5) + nan_or_zero : exact;
+    return hess;
+}
+
+/* (mass, p, 1 - p, floor) to the Hessian before scaling */
+static inline REAL row_hess(const lf_row_settings *settings, REAL mass, REAL p, REAL one_minus_p) {
+    const REAL hess = settings->curvature == LF_UNIT ? R(1.0) + (p - p) : mass * softmax_curvature(settings, p, one_minus_p);
+    return AT_LEAST(hess, (REAL)settings->floor);
+}
+
+static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *rows) {
+    const ptrdiff_t n = settings->classes;
+    const REAL *x = rows->input, *target = rows->target, scale = *(const REAL *)rows->scale;
+    REAL *grad = rows->grad, *hess = rows->hess, *target_grad = rows->target_grad;
+    const int32_t label = rows->label ? *rows->label : -1;
+    if (rows->label && label < 0) {
+        *(REAL *)rows->value = R(0.0);
+        if (grad)
+            memset(grad, 0, (size_t)n * sizeof(REAL));
+        if (hess)
+            memset(hess, 0, (size_t)n * sizeof(REAL));
+        return;
+    }
+    const int spread = target || settings->smoothing > 0.0;
+    const REAL max = row_max(x, n), own = target ? R(0.0) : (REAL)(1.0 - settings->smoothing) * class_weight(settings, label);
+    const ptrdiff_t apart = target ? row_argmax(x, n, max) : label;
+    const REAL x_apart = x[apart];
+
+    REAL spread_sum = R(0.0), distance = R(0.0), q_apart = own;
+    if (spread) {
+#pragma omp simd reduction(+ : spread_sum, distance)
+        for (ptrdiff_t c = 0; c < n; c++) {
+            const REAL q = spread_mass(settings, target, c, c);
+            spread_sum += q;
+            distance += TERM(q, max - x[c]);
+        }
+        q_apart += spread_mass(settings, target, apart, apart);
+    }
+    const REAL mass = own + spread_sum;
+    REAL others = spread_sum; /* mass - q_apart, summed directly where that would cancel */
+    if (spread && target) {
+        others = R(0.0);
+#pragma omp simd reduction(+ : others)
+        for (ptrdiff_t c = 0; c < n; c++)
+            others += c == apart ? R(0.0) : spread_mass(settings, target, c, c);
+    } else if (spread) {
+        others = spread_sum - spread_mass(settings, NULL, apart, apart);
+    }
+
+    const REAL rest = row_exp_sum(x, n, max, apart, grad), exp_apart = lf_exp(x_apart - max), total = rest + exp_apart;
+    const REAL log_total = lf_log1p(x_apart == max ? rest : total - R(1.0));
+    *(REAL *)rows->value = target ? distance + mass * log_total
+                                  : own * ((max - x_apart) + log_total) + (distance + spread_sum * log_total);
+
+    if (target_grad)
+        for (ptrdiff_t c = 0; c < n; c++) {
+            const REAL weight = (REAL)(1.0 - settings->smoothing) * class_weight(settings, c);
+            target_grad[c] = scale * TERM(weight, (max - x[c]) + log_total);
+        }
+    if (!grad)
+        return;
+    const REAL inverse = R(1.0) / total, slope = scale * (mass / total);
+    if (hess)
+        for (ptrdiff_t c = 0; c < n; c++) {
+            const REAL p = grad[c] * inverse;
+            hess[c] = scale * row_hess(settings, mass, p, (total - grad[c]) * inverse);
+        }
+    if (spread) {
+#pragma omp simd
+        for (ptrdiff_t c = 0; c < n; c++)
+            grad[c] = grad[c] * slope - scale * spread_mass(settings, target, c, c);
+    } else {
+#pragma omp simd
+        for (ptrdiff_t c = 0; c < n; c++)
+            grad[c] *= slope;
+    }
+    const REAL p_apart = exp_apart / total, rest_over_total = rest / total;
+    grad[apart] = scale * (others * p_apart - q_apart * rest_over_total);
+    if (hess)
+        hess[apart] = scale * row_hess(settings, mass, p_apart, rest_over_total);
+}
+
+static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *rows) {
+    const ptrdiff_t n = settings->classes, stride = rows->stride, lanes = rows->lanes;
+    const REAL *x = rows->input, *target = rows->target, *scale = rows->scale;
+    REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess, *target_grad = rows->target_grad;
+    const int spread = target || settings->smoothing > 0.0;
+    REAL max[LF_LANES], own[LF_LANES], x_apart[LF_LANES], rest[LF_LANES], total[LF_LANES], log_total[LF_LANES];
+    REAL spread_sum[LF_LANES], distance[LF_LANES], others[LF_LANES], q_apart[LF_LANES];
+    int32_t apart[LF_LANES] = {0}, kept[LF_LANES];
+
+    lanes_max(rows, n, max);
+    if (target)
+        lanes_argmax(rows, n, max, apart);
+    for (ptrdiff_t l = 0; l < lanes; l++) {
+        kept[l] = !rows->label || rows->label[l] >= 0;
+        if (!target)
+            apart[l] = kept[l] ? rows->label[l] : 0;
+        own[l] = target ? R(0.0) : (REAL)(1.0 - settings->smoothing) * class_weight(settings, apart[l]);
+        x_apart[l] = x[apart[l] * stride + l];
+        q_apart[l] = own[l];
+        spread_sum[l] = distance[l] = others[l] = R(0.0);
+    }
+    if (spread)
+        for (ptrdiff_t c = 0; c < n; c++) {
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++) {
+                const REAL q = spread_mass(settings, target, c * stride + l, c);
+                spread_sum[l] += q;
+                distance[l] += TERM(q, max[l] - x[c * stride + l]);
+                others[l] += apart[l] == (int32_t)c ? R(0.0) : q;
+                q_apart[l] += apart[l] == (int32_t)c ? q : R(0.0);
+            }
+        }
+
+    lanes_exp_sum(rows, n, max, apart, grad, rest);
+    REAL slope[LF_LANES], inverse[LF_LANES], grad_apart[LF_LANES], hess_apart[LF_LANES], mass[LF_LANES];
+#pragma omp simd
+    for (ptrdiff_t l = 0; l < lanes; l++) {
+        const REAL exp_apart = lf_exp(x_apart[l] - max[l]);
+        total[l] = rest[l] + exp_apart;
+        log_total[l] = lf_log1p(x_apart[l] == max[l] ? rest[l] : total[l] - R(1.0));
+        mass[l] = own[l] + spread_sum[l];
+        const REAL at_label = own[l] * ((max[l] - x_apart[l]) + log_total[l]);
+        const REAL spread_value = distance[l] + spread_sum[l] * log_total[l];
+        value[l] = kept[l] ? (target ? spread_value : spread ? at_label + spread_value : at_label) : R(0.0);
+        inverse[l] = R(1.0) / total[l];
+        slope[l] = scale[l] * (mass[l] / total[l]);
+        const REAL p_apart = exp_apart / total[l], rest_over_total = rest[l] / total[l];
+        grad_apart[l] = scale[l] * (others[l] * p_apart - q_apart[l] * rest_over_total);
+        hess_apart[l] = scale[l] * row_hess(settings, mass[l], p_apart, rest_over_total);
+    }
+
+    if (target_grad)
+        for (ptrdiff_t c = 0; c < n; c++) {
+            const REAL weight = (REAL)(1.0 - settings->smoothing) * class_weight(settings, c);
+            for (ptrdiff_t l = 0; l < lanes; l++)
+                target_grad[c * stride + l] = scale[l] * TERM(weight, (max[l] - x[c * stride + l]) + log_total[l]);
+        }
+    if (!grad)
+        return;
+    for (ptrdiff_t c = 0; c < n; c++) {
+        REAL *g = grad + c * stride;
+        if (hess) {
+            REAL *h = hess + c * stride;
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++) {
+                const REAL p = g[l] * inverse[l];
+                const REAL other = scale[l] * row_hess(settings, mass[l], p, (total[l] - g[l]) * inverse[l]);
+                h[l] = !kept[l] ? R(0.0) : apart[l] == (int32_t)c ? hess_apart[l] : other;
+            }
+        }
+        if (spread) {
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++) {
+                const REAL other = g[l] * slope[l] - scale[l] * spread_mass(settings, target, c * stride + l, c);
+                g[l] = !kept[l] ? R(0.0) : apart[l] == (int32_t)c ? grad_apart[l] : other;
+            }
+        } else {
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++) {
+                const REAL other = g[l] * slope[l];
+                g[l] = !kept[l] ? R(0.0) : apart[l] == (int32_t)c ? grad_apart[l] : other;
+            }
+        }
+    }
+}
+
+ROWWISE(cross_entropy, 64)
+
+#endif
