@@ -450,13 +450,13 @@ class ElementwiseLoss(InputTargetLoss):
         shape = self._shape(named)
         itemsize = _arrays.item_size([named[name] for name in self.predictions])
         curvature = self._resolve_curvature(request.curvature)
-        wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self.differentiable)
+        wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self._differentiable())
         extra = tuple(
             _arrays.broadcastable(a, name, shape) for name, a in self._named_extra_operands(shape).items()
         )
         weight, sample_weight, cotangent = self._multiplier(), None, None
         if weight is not None:
-            weight = _arrays.broadcastable(weight, self.multiplier, shape)
+            self._check_multiplier(weight, named, shape)
         if request.sample_weight is not None:
             sample_weight = _arrays.as_operand(request.sample_weight, "sample_weight")
             _arrays.broadcastable(sample_weight, "sample_weight", shape)
@@ -479,10 +479,11 @@ class ElementwiseLoss(InputTargetLoss):
             if self.reduction == "none" and request.value:
                 value = np.empty(shape, result_dtype)
             given = request.outs(wrt)
+            arguments = {**originals, self.multiplier: weight}
             for name, grad_out, hess_out in zip(wrt, *given, strict=True):
-                grads[name] = Result(originals[name], "out", grad_out, shape)
+                grads[name] = Result(arguments[name], "out", grad_out, shape)
                 if request.order == 2:
-                    hesses[name] = Result(originals[name], "out", hess_out, shape)
+                    hesses[name] = Result(arguments[name], "out", hess_out, shape)
         outs = [r.own for r in (*grads.values(), *hesses.values()) if r.own is not None]
         if request.order == 0 and request.out is not None:
             outs.append(request.out)
@@ -503,8 +504,7 @@ class ElementwiseLoss(InputTargetLoss):
                 result.array[...] = 0
         else:
             multipliers = tuple(m for m in (weight, sample_weight) if m is not None)
-            in_mean = multipliers if self.multiplier_in_mean or weight is None else multipliers[1:]
-            denominator = self._denominator(in_mean, shape)
+            denominator = self._denominator(weight, sample_weight, shape)
             scale, cotangents = self._scale(denominator, cotangent)
             operands = (*named.values(), *extra)
             call = (operands, shape, itemsize, multipliers)
@@ -524,16 +524,40 @@ class ElementwiseLoss(InputTargetLoss):
             )
             if invalid:
                 self._refuse_domain(originals)
+            if weight is not None and self.multiplier in grads:
+                factors = [scale, *(a for a in (sample_weight, *cotangents) if a is not None)]
+                mean = total / denominator if self.reduction == "mean" and denominator else 0.0
+                grads[self.multiplier].array[...] = self._multiplier_gradient(named, factors, mean)
         if self.reduction != "none":
             value = self._reduced(total, denominator)
-        return request.answer(value, [grads[n].finish() for n in wrt if n in grads], [hesses[n].finish() for n in wrt if n in hesses])
+        return request.answer(value, *([group[name].finish() for name in wrt if name in group] for group in (grads, hesses)))
+
+    def _differentiable(self) -> tuple[str, ...]:
+        return tuple(name for name in self.differentiable if name != self.multiplier or self._multiplier() is not None)
+
+    def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
+        _arrays.broadcastable(weight, self.multiplier, shape)
+
+    def _multiplier_gradient(self, named: dict[str, Array], factors: list[Any], mean: float) -> Array:
+        """The derivative of the loss by its weights: the loss of weight one, less the mean where they are its divisor."""
+        unweighted = dataclasses.replace(self, **{self.multiplier: None, "reduction": "none"})
+        gradient: Array = unweighted(*named.values()).astype(np.float64)
+        if self.multiplier_in_mean:
+            gradient -= mean
+        return math.prod(factors[1:], start=gradient * factors[0])
 
     def _named_extra_operands(self, shape: Shape) -> dict[str, Array]:
         return {}
 
-    def _denominator(self, weights: tuple[Array, ...], shape: Shape) -> float:
+    def _denominator(self, weight: Array | None, sample_weight: Array | None, shape: Shape) -> float:
         if self.reduction != "mean":
             return 1.0
+        if weight is not None and self.multiplier_in_mean:
+            if sample_weight is None:
+                shape = weight.shape  # unbroadcast, as in PyTorch
+            weights = tuple(a for a in (weight, sample_weight) if a is not None)
+        else:
+            weights = () if sample_weight is None else (sample_weight,)
         if not weights:
             return float(math.prod(shape))
         total: float = weight_sum(weights, shape)
@@ -629,7 +653,7 @@ class RowwiseLoss(InputTargetLoss):
             raise ValueError(f"input has {classes} classes; expected fewer than 2**31")
         itemsize = _arrays.item_size([input])
         curvature = self._resolve_curvature(request.curvature)
-        differentiable = self.differentiable if target is not None else ("input",)
+        differentiable = self._differentiable(target)
         wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else differentiable)
         if self.weight is not None and self.weight.shape != (classes,):
             raise ValueError(f"weight has shape {self.weight.shape}; expected ({classes},), one weight per class")
@@ -664,12 +688,14 @@ class RowwiseLoss(InputTargetLoss):
             value = np.empty(shape, result_dtype) if own is None else _arrays.checked_out(own, "out", shape, result_dtype)
         if request.order:
             given = request.outs(wrt)
-            arguments = {"input": original.reshape(input.shape), "target": target}
+            arguments = {"input": original.reshape(input.shape), "target": target, "weight": self.weight}
             for name, grad_out, hess_out in zip(wrt, *given, strict=True):
                 argument = arguments[name]
-                grads[name] = Result(argument, "out", _reshaped(grad_out, original.shape, input.shape), input.shape)
+                grad_out = _reshaped(grad_out, original.shape, input.shape)
+                grads[name] = Result(argument, "out", grad_out, argument.shape)
                 if request.order == 2:
-                    hesses[name] = Result(argument, "out", _reshaped(hess_out, original.shape, input.shape), input.shape)
+                    hess_out = _reshaped(hess_out, original.shape, input.shape)
+                    hesses[name] = Result(argument, "out", hess_out, argument.shape)
         outs = [r.own for r in (*grads.values(), *hesses.values()) if r.own is not None]
         if request.order == 0 and request.out is not None:
             outs.append(request.out)
@@ -689,8 +715,9 @@ class RowwiseLoss(InputTargetLoss):
         if rows and classes:
             real = np.float64 if itemsize == 8 else np.float32
             grad, hess, target_grad = (g[k].array if k in g else None for g, k in ((grads, "input"), (hesses, "input"), (grads, "target")))
-            if hess is not None and grad is None:
-                grad = np.empty(input.shape, real)
+            if "weight" in grads:  # before a result can overwrite the input
+                factors = [scale, *(a for a in (row_weight, *cotangents) if a is not None)]
+                grads["weight"].array[...] = self._weight_gradient(input, target, axis, factors)
             total = self._kernel.run(
                 input,
                 axis,
@@ -717,6 +744,15 @@ class RowwiseLoss(InputTargetLoss):
             value = self._reduced(total, denominator)
         shaped = [[_reshaped(g[n].finish(), input.shape, original.shape) for n in wrt if n in g] for g in (grads, hesses)]
         return request.answer(value, *shaped)
+
+    def _differentiable(self, target: Array | None) -> tuple[str, ...]:
+        """Labels have no derivative; class weights have one with probabilities."""
+        if target is None:
+            return ("input",)
+        return tuple(name for name in self.differentiable if name != "weight" or self.weight is not None)
+
+    def _weight_gradient(self, input: Array, target: Array | None, axis: int, factors: list[Any]) -> Array:
+        raise NotImplementedError
 
 
 def _without_axis(shape: Shape) -> Shape:

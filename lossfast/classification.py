@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import special
 
 from lossfast import _arrays
+from lossfast._activations import log_softmax
 from lossfast._loss import ElementwiseLoss, Interval, RowwiseLoss, array, number
 
 if TYPE_CHECKING:
@@ -200,7 +202,7 @@ class CrossEntropyLoss(RowwiseLoss):
     Arrays: ``input``, logits of shape (C,), (N, C) or (N, C, d1, ...); no softmax goes before this loss. ``target``, class indices of
     shape (), (N,) or (N, d1, ...) in any integer dtype, or floating class probabilities of the shape of ``input``; those are not held to sum to
     1. A logit of -inf masks its class; at the label, or with label smoothing anywhere, the loss is infinite and the gradient
-    finite. A logit of +inf, a NaN, or a row of -inf gives NaN for its row. Gradients exist by ``target`` where it holds probabilities.
+    finite. A logit of +inf, a NaN, or a row of -inf gives NaN for its row. With probabilities, gradients exist by ``target`` and ``weight`` too.
     Curvatures: exact, psd, fisher (the same as exact), majorizer (:math:`S / 2`), unit.
 
     Accuracy: as the label's probability goes to 1, value and gradient keep their relative accuracy.
@@ -212,11 +214,20 @@ class CrossEntropyLoss(RowwiseLoss):
 
     kernel = "cross_entropy"
     function = "cross_entropy"
-    differentiable = ("input", "target")
+    differentiable = ("input", "target", "weight")
     curvatures = ("exact", "psd", "fisher", "majorizer", "unit")
     takes_probabilities = True
 
     label_smoothing: float = number(0.0, Interval(0.0, 1.0))
+
+    def _weight_gradient(self, input: Array, target: Array | None, axis: int, factors: list[Any]) -> Array:
+        """Add up -t log p over all rows, for every class."""
+        targets = np.asarray(target, np.float64) * (1 - self.label_smoothing) + self.label_smoothing / input.shape[axis]
+        terms = np.moveaxis(targets * log_softmax(input.astype(np.float64), axis=axis), axis, -1)
+        terms = np.where(np.moveaxis(targets, axis, -1) == 0, 0, terms)
+        rows = math.prod(factors[1:], start=np.full(terms.shape[:-1], factors[0]))
+        gradient: Array = -np.tensordot(rows, terms, axes=terms.ndim - 1)
+        return gradient
 
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""

@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lossfast import _arrays
 from lossfast._loss import ElementwiseLoss, Interval, array, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from lossfast._arrays import Array
+    from lossfast._arrays import Array, Shape
 
 
 class _RegressionLoss(ElementwiseLoss):
+    differentiable = ("input", "target", "weight")
     multiplier = "weight"
+
+    def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
+        _arrays.same_shape("weight", weight.shape, named["input"].shape, "that of input")
 
     def _weighted(self, loss: Array) -> tuple[Array, Array]:
         weight = getattr(self, "weight", None)
@@ -166,6 +171,7 @@ class SmoothL1Loss(_RegressionLoss):
     function = "smooth_l1_loss"
     curvatures = ("exact", "psd", "majorizer", "unit")
     kernel_parameters = ("beta",)
+    differentiable = ("input", "target")
     multiplier = ""
 
     beta: float = number(1.0, Interval(low=0.0))

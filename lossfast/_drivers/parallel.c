@@ -1,3 +1,11 @@
+/* Threads. OpenMP says how many (omp_get_max_threads, so that OMP_NUM_THREADS and threadpoolctl are obeyed); the regions
+ * themselves run on a pool of our own.
+ *
+ * The end of an OpenMP region waits for every thread of the team, also for one that has not begun. Where the threads
+ * sleep, or where other processes keep the processors busy, that is a turn of the scheduler: measured with libgomp on two
+ * processors, 8 ms for 17 us of work beside one busy process, and up to 8 ms for the first region after a rest. Here the
+ * caller works on without waiting for anybody; a helper that wakes late finds nothing left to do, and only one that holds
+ * a turn of blocks is waited for. After fork the child makes helpers of its own, where libgomp would hang. */
 #define _GNU_SOURCE /* sched_getaffinity, CPU_COUNT */
 
 #include "parallel.h"
@@ -5,58 +13,19 @@
 #ifdef _OPENMP
 
 #include <omp.h>
-#include <stdlib.h>
-
-#if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
-#include <time.h>
-#endif
-#ifdef __linux__
 #include <sched.h>
-#endif
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
 
-/* A parallel region costs under a microsecond while its threads still spin, and tens to hundreds of microseconds once
- * the operating system has put them to sleep; then only work that outlasts the wake-up is worth it. Measured on libgomp,
- * two processors: a team rested for 10 to 100 ms answers after 70 us in the median and 250 us in the slowest tenth. */
-static double hot_work_ns = 50e3, cold_work_ns = 500e3;
-static const double COLD_AFTER_NS = 2e6, STUCK_AFTER_NS = 10e6;
+/* ---- how many -------------------------------------------------------------------------------------------------- */
 
 static int chosen;        /* by lf_set_threads; 0: none */
 static int initial;       /* OpenMP's own setting when this library was loaded */
 static int from_variable; /* … came from OMP_NUM_THREADS */
-static int forked;
 
 static int minimum(int a, int b) { return a < b ? a : b; }
-
-#if defined(__unix__) || defined(__APPLE__)
-/* Teams belong to the thread that opens the region, so each thread remembers when it last had one awake. */
-static _Thread_local double last_region = -1e18;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static double idle(void) { return now() - last_region; }
-static void mark(void) { last_region = now(); }
-
-/* libgomp may wake a sleeping thread on the very processor where the master spins for it, and both wait for the
- * scheduler's next turn, 5 to 8 ms. A master that sleeps for an instant leaves its processor while they are placed. */
-static void let_the_team_wake(void) {
-    const struct timespec instant = {0, 1};
-    nanosleep(&instant, NULL);
-}
-
-/* libgomp's team does not survive fork, and a region in the child would wait for it forever. */
-static void in_child(void) { forked = 1; }
-static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
-#else
-static double idle(void) { return 0.0; }
-static void mark(void) {}
-static void let_the_team_wake(void) {}
-static void watch_forks(void) {}
-#endif
 
 static int processors(void) {
 #ifdef __linux__
@@ -67,15 +36,7 @@ static int processors(void) {
     return omp_get_num_procs();
 }
 
-__attribute__((constructor)) static void load(void) {
-    initial = omp_get_max_threads();
-    from_variable = getenv("OMP_NUM_THREADS") != NULL;
-    watch_forks();
-}
-
 int lf_threads(void) {
-    if (forked)
-        return 1;
     const int openmp = omp_get_max_threads(), lowered = openmp < initial; /* by threadpoolctl, say */
     if (chosen)
         return lowered ? minimum(chosen, openmp) : chosen;
@@ -84,56 +45,195 @@ int lf_threads(void) {
 
 void lf_set_threads(int n) { chosen = n; }
 
-void lf_set_thresholds(double hot_nanoseconds, double cold_nanoseconds) {
-    hot_work_ns = hot_nanoseconds;
-    cold_work_ns = cold_nanoseconds;
+int lf_openmp_version(void) { return _OPENMP; }
+
+/* ---- the pool ---------------------------------------------------------------------------------------------------- */
+
+/* One call's blocks. It lives on the caller's stack: helpers may touch it between joining and leaving, no longer. */
+typedef struct job {
+    lf_task task;
+    void *context;
+    ptrdiff_t blocks, turn;
+    _Atomic ptrdiff_t next;
+    int places, joined; /* helpers that may still join, and that have; under the lock */
+    atomic_int working; /* helpers that have joined and not left */
+    struct job *after;
+} job;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
+static job *jobs;             /* with places left; under the lock */
+static int helpers, sleeping; /* under the lock */
+static atomic_int awake;      /* helpers that look out for work without sleeping */
+static atomic_ulong posted;   /* jobs so far: what those look at */
+
+/* A helper looks out for so long before it sleeps, and a caller for the last turn before it does: about the cost of being
+ * woken. */
+static const double LOOK_OUT_NS = 50e3;
+/* With helpers awake a region costs a microsecond. To wake one takes 50 to 100 us on a virtual machine, most of it in the
+ * caller's own time. */
+static double awake_work_ns = 40e3, asleep_work_ns = 400e3;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static void pause_briefly(void) {
+    for (int i = 0; i < 32; i++) {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("yield");
+#endif
+    }
+}
+
+static void take_turns(job *j, int thread) {
+    for (;;) {
+        const ptrdiff_t start = atomic_fetch_add_explicit(&j->next, j->turn, memory_order_relaxed);
+        if (start >= j->blocks)
+            return;
+        const ptrdiff_t end = j->blocks - start < j->turn ? j->blocks : start + j->turn;
+        for (ptrdiff_t block = start; block < end; block++)
+            j->task(j->context, block, thread);
+    }
+}
+
+/* The next job with a place, and which of its threads the caller becomes; NULL if there is none. Under the lock. */
+static job *join_a_job(int *thread) {
+    job *j = jobs;
+    if (!j)
+        return NULL;
+    *thread = ++j->joined;
+    atomic_fetch_add(&j->working, 1);
+    if (--j->places == 0)
+        jobs = j->after;
+    return j;
+}
+
+static void *help(void *unused) {
+    for (;;) {
+        const unsigned long seen = atomic_load(&posted);
+        int thread = 0;
+        pthread_mutex_lock(&lock);
+        job *j = join_a_job(&thread);
+        pthread_mutex_unlock(&lock);
+        if (!j) {
+            const double start = now();
+            atomic_fetch_add(&awake, 1);
+            while (atomic_load(&posted) == seen && now() - start < LOOK_OUT_NS)
+                pause_briefly();
+            atomic_fetch_sub(&awake, 1);
+            pthread_mutex_lock(&lock);
+            while (!(j = join_a_job(&thread)) && atomic_load(&posted) == seen) {
+                sleeping++;
+                pthread_cond_wait(&work, &lock);
+                sleeping--;
+            }
+            pthread_mutex_unlock(&lock);
+            if (!j)
+                continue;
+        }
+        take_turns(j, thread);
+        pthread_mutex_lock(&lock);
+        if (atomic_fetch_sub(&j->working, 1) == 1)
+            pthread_cond_broadcast(&done);
+        pthread_mutex_unlock(&lock);
+    }
+    return unused;
+}
+
+static void hire(int wanted) {
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes))
+        return;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, (size_t)2 << 20);
+    for (pthread_t helper; helpers < wanted; helpers++)
+        if (pthread_create(&helper, &attributes, help, NULL))
+            break; /* with fewer helpers the work takes longer */
+    pthread_attr_destroy(&attributes);
+}
+
+void lf_set_thresholds(double awake_nanoseconds, double asleep_nanoseconds) {
+    awake_work_ns = awake_nanoseconds;
+    asleep_work_ns = asleep_nanoseconds;
 }
 
 int lf_team(double serial_nanoseconds, ptrdiff_t blocks) {
-    if (serial_nanoseconds < hot_work_ns || blocks < 2)
+    if (serial_nanoseconds < awake_work_ns || blocks < 2)
+        return 1;
+    if (serial_nanoseconds < asleep_work_ns && atomic_load(&awake) == 0)
         return 1;
     const int threads = lf_threads();
-    if (threads < 2 || (serial_nanoseconds < cold_work_ns && idle() > COLD_AFTER_NS))
-        return 1;
     return blocks < threads ? (int)blocks : threads;
 }
 
 void lf_run(int threads, ptrdiff_t blocks, lf_task task, void *context) {
-    if (threads < 2) { /* even a region of one costs 0.3 us */
+    if (threads < 2) {
         for (ptrdiff_t block = 0; block < blocks; block++)
             task(context, block, 0);
         return;
     }
-    if (idle() > STUCK_AFTER_NS)
-        let_the_team_wake();
-    /* Handed out in order, a few turns per thread: a thread that the system holds up keeps one turn, not its half. */
-    const ptrdiff_t turns = 16 * (ptrdiff_t)threads, turn = blocks / turns + (blocks % turns != 0);
-    ptrdiff_t next = 0;
-#pragma omp parallel num_threads(threads)
-    {
-        const int thread = omp_get_thread_num();
-        for (;;) {
-            const ptrdiff_t start = __atomic_fetch_add(&next, turn, __ATOMIC_RELAXED);
-            const ptrdiff_t end = blocks - start < turn ? blocks : start + turn;
-            if (start >= blocks)
-                break;
-            for (ptrdiff_t block = start; block < end; block++)
-                task(context, block, thread);
+    const ptrdiff_t turns = 16 * (ptrdiff_t)threads;
+    job j = {.task = task, .context = context, .blocks = blocks, .places = threads - 1};
+    j.turn = blocks / turns + (blocks % turns != 0);
+    pthread_mutex_lock(&lock);
+    if (helpers < threads - 1)
+        hire(threads - 1);
+    j.after = jobs;
+    jobs = &j;
+    atomic_fetch_add(&posted, 1);
+    const int call = minimum(threads - 1, sleeping);
+    pthread_mutex_unlock(&lock);
+    for (int i = 0; i < call; i++)
+        pthread_cond_signal(&work);
+
+    take_turns(&j, 0);
+
+    pthread_mutex_lock(&lock);
+    for (job **link = &jobs; *link; link = &(*link)->after)
+        if (*link == &j) {
+            *link = j.after;
+            break;
         }
-    }
-    mark();
+    pthread_mutex_unlock(&lock);
+    const double start = now();
+    while (atomic_load(&j.working) && now() - start < LOOK_OUT_NS)
+        pause_briefly();
+    /* also where nobody works any more: the last helper may still hold the lock, behind which it forgets the job */
+    pthread_mutex_lock(&lock);
+    while (atomic_load(&j.working))
+        pthread_cond_wait(&done, &lock);
+    pthread_mutex_unlock(&lock);
 }
 
-int lf_openmp_version(void) { return _OPENMP; }
+/* ---- life of the process -------------------------------------------------------------------------------------------- */
 
-#else /* a compiler without OpenMP */
+/* The child has one thread, and the lock as another may have left it. */
+static void in_child(void) {
+    pthread_mutex_init(&lock, NULL);
+    pthread_cond_init(&work, NULL);
+    pthread_cond_init(&done, NULL);
+    jobs = NULL;
+    helpers = sleeping = 0;
+    atomic_store(&awake, 0);
+}
 
-static int chosen;
+__attribute__((constructor)) static void load(void) {
+    initial = omp_get_max_threads();
+    from_variable = getenv("OMP_NUM_THREADS") != NULL;
+    pthread_atfork(NULL, NULL, in_child);
+}
 
-int lf_threads(void) { return chosen ? chosen : 1; }
-void lf_set_threads(int n) { chosen = n; }
-void lf_set_thresholds(double hot_nanoseconds, double cold_nanoseconds) {
-    (void)hot_nanoseconds, (void)cold_nanoseconds;
+#else /* a compiler without OpenMP: serial */
+
+int lf_threads(void) { return 1; }
+void lf_set_threads(int n) { (void)n; }
+void lf_set_thresholds(double awake_nanoseconds, double asleep_nanoseconds) {
+    (void)awake_nanoseconds, (void)asleep_nanoseconds;
 }
 
 int lf_team(double serial_nanoseconds, ptrdiff_t blocks) {

@@ -11,10 +11,11 @@ typedef void (*lf_task)(void *context, ptrdiff_t block, int thread);
 int lf_threads(void);
 /* n >= 1, or 0 for the default */
 void lf_set_threads(int n);
-/* Threads worth waking for so much work, at most one per block: 1 below the threshold and in a forked child. */
-/* Work below which a call stays serial, with a team that is awake and one that rests. */
-void lf_set_thresholds(double hot_nanoseconds, double cold_nanoseconds);
+/* Work below which a call stays serial, with helpers that are awake and with helpers that sleep. */
+void lf_set_thresholds(double awake_nanoseconds, double asleep_nanoseconds);
+/* Threads worth using for so much work, at most one per block. */
 int lf_team(double serial_nanoseconds, ptrdiff_t blocks);
+/* All blocks are done when it returns. The caller takes part; any thread may call at any time. */
 void lf_run(int threads, ptrdiff_t blocks, lf_task task, void *context);
 
 /* The OpenMP version date that the build was compiled against, 0 for a serial build. */

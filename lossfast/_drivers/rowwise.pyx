@@ -39,8 +39,6 @@ cdef double COST = 0.8
 cdef Py_ssize_t BLOCK_ELEMENTS = 16384
 # Labels checked in one block.
 cdef Py_ssize_t LABEL_BLOCK = 16384
-# Results from this size on are written around the cache.
-cdef Py_ssize_t STREAM_BYTES = 32 << 20
 # Work small enough to keep the interpreter's lock.
 cdef Py_ssize_t KEEP_LOCK = 4096
 cdef double NEGATIVE_INFINITY = -float("inf")
@@ -86,6 +84,10 @@ cdef struct Call:
 
 cdef inline Py_ssize_t padded(Py_ssize_t bytes) noexcept nogil:
     return (bytes + 63) & ~<Py_ssize_t> 63
+
+
+cdef inline Py_ssize_t lane_stride(Py_ssize_t rows) noexcept nogil:
+    return (rows + LF_LANE_MULTIPLE - 1) // LF_LANE_MULTIPLE * LF_LANE_MULTIPLE
 
 
 cdef inline char *row_pointer(const lf_array *array, Py_ssize_t row) noexcept nogil:
@@ -134,7 +136,7 @@ cdef inline bint rows_are_blocks(Call *call, int which) noexcept nogil:
 cdef void run_lanes(Call *call, Py_ssize_t start, lf_rows *rows, char *scratch) noexcept nogil:
     """One tile of rows in lanes: where it stands if every table allows it, else through transposed copies."""
     cdef Py_ssize_t classes = call.settings.classes, n = rows.lanes, c, lane, stride
-    cdef Py_ssize_t tile_bytes = padded(classes * LF_LANES * call.itemsize)
+    cdef Py_ssize_t tile_bytes = padded(classes * lane_stride(call.tile) * call.itemsize)
     cdef char *tiles[5]
     cdef char *row = scratch + TABLES * tile_bytes
     cdef bint in_place = True
@@ -149,7 +151,7 @@ cdef void run_lanes(Call *call, Py_ssize_t start, lf_rows *rows, char *scratch) 
             if call.used[which]:
                 tiles[which] = row_pointer(&call.tables[which], start)
     else:
-        rows.stride = (n + LF_LANE_MULTIPLE - 1) // LF_LANE_MULTIPLE * LF_LANE_MULTIPLE
+        rows.stride = lane_stride(n)
         stride = rows.stride
         for which in range(TABLES):
             if call.used[which]:
@@ -318,18 +320,19 @@ cdef void plan(Call *call) noexcept:
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
     cdef Py_ssize_t row_bytes, table_bytes, needed
-    cdef int threads
+    cdef int threads, which
     cdef void *memory
     cdef char small[8192 + 64]
     plan(call)
     threads = team(call.rows * call.settings.classes * COST * (call.itemsize >> 2), call.blocks)
     row_bytes = padded(call.tile * call.itemsize)
-    table_bytes = (
-        TABLES * padded(call.settings.classes * (LF_LANES if call.in_lanes else 1) * call.itemsize)
-        + padded(call.settings.classes * call.itemsize)
-    )
-    if call.in_lanes and call.in_place[INPUT]:
-        table_bytes = 0
+    # a copy of every table and one row, where not all of them are used as they stand
+    table_bytes = 0
+    for which in range(TABLES):
+        if call.used[which] and not call.in_place[which]:
+            table_bytes = TABLES * padded(
+                call.settings.classes * (lane_stride(call.tile) if call.in_lanes else 1) * call.itemsize
+            ) + padded(call.settings.classes * call.itemsize)
     call.scratch_bytes = 3 * row_bytes + padded(call.tile * 8) + padded(call.tile * 4) + table_bytes
     needed = threads * call.scratch_bytes + call.blocks * <Py_ssize_t> sizeof(double)
     memory = NULL

@@ -19,7 +19,7 @@ cdef extern from "cpu.h" nogil:
 cdef extern from "parallel.h" nogil:
     int lf_threads()
     void lf_set_threads(int n)
-    void lf_set_thresholds(double hot_nanoseconds, double cold_nanoseconds)
+    void lf_set_thresholds(double awake_nanoseconds, double asleep_nanoseconds)
     int lf_team(double serial_nanoseconds, Py_ssize_t blocks)
     void lf_run(int threads, Py_ssize_t blocks, lf_task task, void *context)
     int lf_openmp_version()
@@ -80,9 +80,9 @@ def set_num_threads(int n):
     lf_set_threads(n)
 
 
-def set_thresholds(double hot_nanoseconds, double cold_nanoseconds):
-    """Work below which a call stays serial: after recent use of the team, and after a rest. For tests and measurements."""
-    lf_set_thresholds(hot_nanoseconds, cold_nanoseconds)
+def set_thresholds(double awake_nanoseconds, double asleep_nanoseconds):
+    """Work below which a call stays serial: with helpers awake, and with helpers asleep. For tests and measurements."""
+    lf_set_thresholds(awake_nanoseconds, asleep_nanoseconds)
 
 
 def openmp_version():

@@ -279,17 +279,18 @@ static void multiply(void *product_, const void *factor_, ptrdiff_t n) {
         product[i] *= factor[i];
 }
 
-/* Sixteen lanes whatever the vector length, so that every instruction set adds in the same order. */
+/* As many lanes whatever the vector length, so that every instruction set adds in the same order; four vectors of the
+ * longest are enough to hide the latency of an addition. */
 static double sum(const void *values_, ptrdiff_t n) {
     const REAL *values = values_;
-    double lanes[16] = {0};
+    double lanes[32] = {0};
     ptrdiff_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int lane = 0; lane < 16; lane++)
+    for (; i + 32 <= n; i += 32)
+        for (int lane = 0; lane < 32; lane++)
             lanes[lane] += (double)values[i + lane];
     for (int lane = 0; i + lane < n; lane++)
         lanes[lane] += (double)values[i + lane];
-    for (int half = 8; half; half /= 2)
+    for (int half = 16; half; half /= 2)
         for (int lane = 0; lane < half; lane++)
             lanes[lane] += lanes[lane + half];
     return lanes[0];

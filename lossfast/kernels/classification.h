@@ -15,8 +15,10 @@
 ELEMENTWISE(bce, (input, target), ()) {
     const REAL x = input, y = R(1.0) - input, t = target, u = R(1.0) - target;
     const REAL log_x = lf_log(x), log_y = lf_log1p(-x);
+    /* log(y / x); about x = 1/2 the difference of the logarithms would cancel */
+    const REAL log_ratio = (x > R(0.25)) & (x < R(0.75)) ? lf_log1p((R(1.0) - R(2.0) * x) / x) : log_y - log_x;
     return (POINT){.value = -(t * AT_LEAST(log_x, R(-100.0)) + u * AT_LEAST(log_y, R(-100.0))),
-                   .grad = {(x - t) / AT_LEAST(x * y, (REAL)1e-12f), log_y - log_x},
+                   .grad = {(x - t) / AT_LEAST(x * y, (REAL)1e-12f), log_ratio},
                    .hess = {TERM(t, R(1.0) / (x * x)) + TERM(u, R(1.0) / (y * y)), x - x},
                    .fisher = {R(1.0) / (x * y), x - x},
                    .invalid = (x < R(0.0)) | (x > R(1.0)) | (t < R(0.0)) | (t > R(1.0))};
@@ -26,7 +28,7 @@ ELEMENTWISE(bce, (input, target), ()) {
 static inline POINT bce_of_logits(REAL x, REAL t, REAL positive_weight) {
     const LOGISTIC logistic = lf_logistic(x);
     const REAL negative = R(1.0) - t, positive = positive_weight * t, weight = negative + positive;
-    const REAL variance = logistic.sigmoid * logistic.sigmoid_neg, nan_or_zero = (x - x == R(0.0)) | (x == x) ? R(0.0) : x;
+    const REAL variance = logistic.sigmoid * logistic.sigmoid_neg, nan_or_zero = x == x ? R(0.0) : x;
     return (POINT){.value = TERM(negative, logistic.softplus) + TERM(positive, logistic.softplus_neg),
                    .grad = {negative * logistic.sigmoid - positive * logistic.sigmoid_neg,
                             positive_weight == R(1.0) ? -x : TERM(positive_weight, logistic.softplus_neg) - logistic.softplus},
@@ -45,6 +47,11 @@ static inline REAL class_weight(const lf_row_settings *settings, ptrdiff_t c) {
     return settings->class_weight ? ((const REAL *)settings->class_weight)[c] : R(1.0);
 }
 
+/* before scaling; the exact one is 0 */
+static inline REAL nll_hess(const lf_row_settings *settings) {
+    return settings->curvature == LF_UNIT ? R(1.0) : AT_LEAST(R(0.0), (REAL)settings->floor);
+}
+
 static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
     const REAL *x = rows->input, *scale = rows->scale;
     REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess, grad_at_label[LF_LANES];
@@ -60,7 +67,7 @@ static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
             if (grad)
                 grad[c * rows->stride + l] = R(0.0);
             if (hess)
-                hess[c * rows->stride + l] = rows->label[l] < 0 ? R(0.0) : AT_LEAST(R(0.0), (REAL)settings->floor) * scale[l];
+                hess[c * rows->stride + l] = rows->label[l] < 0 ? R(0.0) : nll_hess(settings) * scale[l];
         }
     for (ptrdiff_t l = 0; grad && l < rows->lanes; l++)
         if (rows->label[l] >= 0)
@@ -79,7 +86,7 @@ static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
             grad[label] = log_prob == log_prob ? -weight * scale : log_prob;
     }
     if (hess)
-        fill(hess, settings->classes, label < 0 ? 0.0 : (double)(AT_LEAST(R(0.0), (REAL)settings->floor) * scale));
+        fill(hess, settings->classes, label < 0 ? 0.0 : (double)(nll_hess(settings) * scale));
 }
 
 ROWWISE(nll, 0)
@@ -101,16 +108,11 @@ static inline REAL spread_mass(const lf_row_settings *settings, const REAL *targ
     return class_weight(settings, c) * (target ? (REAL)(1.0 - settings->smoothing) * target[at] + uniform : uniform);
 }
 
-/* d2 / S; the rows that carry it multiply by S. */
-static inline REAL softmax_curvature(const lf_row_settings *settings, REAL p, REAL one_minus_p) {
-    const REAL exact = p * one_minus_p, nan_or_zero = p - p;
-    const REAL hess = settings->curvature == LF_MAJORIZER ? R(0.5) + nan_or_zero : exact;
-    return hess;
-}
-
-/* (mass, p, 1 - p, floor) to the Hessian before scaling */
+/* The Hessian before scaling; p - p keeps NaN. */
 static inline REAL row_hess(const lf_row_settings *settings, REAL mass, REAL p, REAL one_minus_p) {
-    const REAL hess = settings->curvature == LF_UNIT ? R(1.0) + (p - p) : mass * softmax_curvature(settings, p, one_minus_p);
+    const REAL hess = settings->curvature == LF_UNIT        ? R(1.0) + (p - p)
+                      : settings->curvature == LF_MAJORIZER ? mass * (R(0.5) + (p - p))
+                                                            : mass * (p * one_minus_p);
     return AT_LEAST(hess, (REAL)settings->floor);
 }
 

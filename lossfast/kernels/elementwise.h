@@ -82,7 +82,8 @@ typedef struct {
         const REAL hess = curvature == LF_FISHER      ? point.fisher[k]                                                \
                           : curvature == LF_MAJORIZER ? point.majorizer[k]                                             \
                           : curvature == LF_EXACT     ? point.hess[k]                                                  \
-                                                      : R(1.0) + (point.hess[k] - point.hess[k]);                      \
+                          : point.value == point.value ? R(1.0)                                                        \
+                                                      : point.value;                                                   \
         g##k[i] = point.grad[k] * scale;                                                                               \
         h##k[i] = AT_LEAST(hess, floor_) * scale;                                                                      \
     }
