@@ -297,7 +297,7 @@ class InputTargetLoss(Loss):
             With ``reduction="none"``, where to put the loss.
         """
         if sample_weight is None and out is None:
-            value = self._quick(input, target, False)
+            value = self._quick(input, target, 0)
             if value is not None:
                 return value
         return self._evaluate((input, target), Request(True, 0, sample_weight, out=out))
@@ -326,7 +326,7 @@ class InputTargetLoss(Loss):
             Where to put the gradient; may be ``input`` itself.
         """
         if sample_weight is None and wrt is None and grad_output is None and out is None:
-            pair: tuple[float, Array] | None = self._quick(input, target, True)
+            pair: tuple[Any, Array] | None = self._quick(input, target, 1)
             if pair is not None:
                 return pair
         result: tuple[Any, Any] = self._evaluate(
@@ -346,7 +346,7 @@ class InputTargetLoss(Loss):
     ) -> Any:
         """The gradient alone; arguments as in `value_and_grad`."""
         if sample_weight is None and wrt is None and grad_output is None and out is None:
-            pair = self._quick(input, target, True)
+            pair = self._quick(input, target, 1)
             if pair is not None:
                 return pair[1]
         return self._evaluate((input, target), Request(False, 1, sample_weight, wrt, grad_output, out))
@@ -374,6 +374,10 @@ class InputTargetLoss(Loss):
             The second derivative itself; clipped to stay positive; its expectation under the model; that of a quadratic
             upper bound; one. Losses define some of them.
         """
+        if sample_weight is None and wrt is None and grad_output is None and out is None and curvature == "exact":
+            triple: tuple[Any, Array, Array] | None = self._quick(input, target, 2)
+            if triple is not None:
+                return triple[1:]
         result: tuple[Any, Any] = self._evaluate(
             (input, target), Request(False, 2, sample_weight, wrt, grad_output, out, curvature)
         )
@@ -391,6 +395,10 @@ class InputTargetLoss(Loss):
         curvature: str = "exact",
     ) -> tuple[Any, Any, Any]:
         """The loss, its gradient and the diagonal of its Hessian; arguments as in `grad_hess`."""
+        if sample_weight is None and wrt is None and grad_output is None and out is None and curvature == "exact":
+            triple: tuple[Any, Array, Array] | None = self._quick(input, target, 2)
+            if triple is not None:
+                return triple
         result: tuple[Any, Any, Any] = self._evaluate(
             (input, target), Request(True, 2, sample_weight, wrt, grad_output, out, curvature)
         )
@@ -423,9 +431,9 @@ class ElementwiseLoss(InputTargetLoss):
     def _bind(self) -> None:
         name, _ = self._kernel_and_operands()
         parameters = tuple(getattr(self, name) for name in self.kernel_parameters)
-        kernel = Elementwise(name, parameters, mean=self.reduction == "mean")
+        kernel = Elementwise(name, parameters, reduction=self.reduction)
         object.__setattr__(self, "_kernel", kernel)
-        plain = self.reduction != "none" and self._multiplier() is None and len(self._kernel_and_operands()[1]) == 0
+        plain = self._multiplier() is None and len(self._kernel_and_operands()[1]) == 0
         object.__setattr__(self, "_quick", kernel.quick if plain else _never)
 
     def _kernel_and_operands(self) -> tuple[str, tuple[Array, ...]]:
@@ -613,10 +621,10 @@ class RowwiseLoss(InputTargetLoss):
             self.kernel,
             smoothing=getattr(self, "label_smoothing", 0.0),
             ignore_index=self.ignore_index,
-            mean=self.reduction == "mean",
+            reduction=self.reduction,
         )
         object.__setattr__(self, "_kernel", kernel)
-        object.__setattr__(self, "_quick", kernel.quick if self.reduction != "none" and self.weight is None else _never)
+        object.__setattr__(self, "_quick", kernel.quick if self.weight is None else _never)
 
     def _targets(self, input: Array, target: ArrayLike) -> tuple[Array, Array | None, Array | None]:
         """The input, and labels or probabilities; a single row with a single label in brackets becomes a batch of one."""

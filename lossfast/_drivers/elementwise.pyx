@@ -20,12 +20,16 @@ from lossfast._drivers.runtime cimport (
     LF_VALUE,
     LF_VALUE_GRAD,
     LF_VALUE_GRAD_HESS,
+    MEAN,
+    NONE,
+    SUM,
     describe,
     lf_array,
     lf_curvature,
     lf_elementwise_loop,
     lf_settings,
     lf_table,
+    reduction_code,
     run,
     settle,
     table_of,
@@ -183,20 +187,28 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     return 0
 
 
+cdef object new_result(Call *call, int which, cnp.ndarray like):
+    """A fresh array for an output of the call, alike in shape and dtype."""
+    cdef cnp.ndarray result = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(like), cnp.PyArray_DIMS(like), cnp.PyArray_TYPE(like), 0)
+    call.wanted[which] = call.output[which].direct = 1
+    call.output[which].data = <char *> cnp.PyArray_DATA(result)
+    return result
+
+
 cdef class Elementwise:
     """The bound kernel of one loss: parameters set, instruction set and precision chosen at each call."""
 
     cdef int index, operands
     cdef double parameters[4]
-    cdef int mean
+    cdef int reduction
     cdef readonly str name
 
-    def __init__(self, str name, tuple parameters=(), *, bint mean=False):
+    def __init__(self, str name, tuple parameters=(), *, str reduction="sum"):
         cdef const lf_table *table = table_of(8)
         cdef bytes wanted = name.encode()
         cdef int k
         self.name = name
-        self.mean = mean
+        self.reduction = reduction_code(reduction)
         self.index = -1
         for k in range(table.elementwise_count):
             if table.elementwise[k].name == wanted:
@@ -209,15 +221,16 @@ cdef class Elementwise:
         for k in range(LF_MAX_PARAMETERS):
             self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
 
-    def quick(self, object input, object target, bint grad):
-        """The reduced value, or it and the gradient of `input`, of two plain arrays; None where there is more to do.
+    def quick(self, object input, object target, int order, double floor=NEGATIVE_INFINITY):
+        """Value, gradient and Hessian by `input`, as many as `order` says, of two plain arrays; None where there is more to do.
 
-        Plain: alike in shape and in native float dtype, aligned, C-contiguous, not empty, inside the domain.
+        Plain: alike in shape and in native float dtype, aligned, C-contiguous, not empty, inside the domain. One result
+        comes by itself, several in a tuple.
         """
-        cdef cnp.ndarray a, b, result
+        cdef cnp.ndarray a, b
         cdef Call call
         cdef int k, ndim
-        cdef double value
+        cdef double value_sum
         if type(input) is not cnp.ndarray or type(target) is not cnp.ndarray:
             return None
         a = <cnp.ndarray> input
@@ -245,23 +258,23 @@ cdef class Elementwise:
         call.operand[0].data = <char *> cnp.PyArray_DATA(a)
         call.operand[1].data = <char *> cnp.PyArray_DATA(b)
         call.multipliers = call.cotangents = 0
-        call.streamed = 0
+        call.streamed = call.n * call.itemsize >= STREAM_BYTES
         for k in range(LF_MAX_PARAMETERS):
             call.settings.parameters[k] = self.parameters[k]
-        call.settings.scale = 1.0 / <double> call.n if self.mean else 1.0
-        call.settings.floor = NEGATIVE_INFINITY
-        set_loop(&call, self.index, grad, False, False)
-        if grad:
-            result = cnp.PyArray_EMPTY(ndim, cnp.PyArray_DIMS(a), cnp.PyArray_TYPE(a), 0)
-            call.wanted[LF_OUT_GRAD] = call.output[LF_OUT_GRAD].direct = 1
-            call.output[LF_OUT_GRAD].data = <char *> cnp.PyArray_DATA(result)
-            call.streamed = call.n * call.itemsize >= STREAM_BYTES
-        execute(&call, &value)
+        call.settings.scale = 1.0 / <double> call.n if self.reduction == MEAN else 1.0
+        call.settings.floor = floor
+        set_loop(&call, self.index, order > 0, order > 1, False)
+        value = new_result(&call, LF_OUT_VALUE, a) if self.reduction == NONE else None
+        grad = new_result(&call, LF_OUT_GRAD, a) if order > 0 else None
+        hess = new_result(&call, LF_OUT_HESS, a) if order > 1 else None
+        execute(&call, NULL if self.reduction == NONE else &value_sum)
         if call.invalid:
             return None
-        if self.mean:
-            value /= <double> call.n
-        return (value, result) if grad else value
+        if self.reduction == MEAN:
+            value = value_sum / <double> call.n
+        elif self.reduction == SUM:
+            value = value_sum
+        return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
 
     def run(
         self,

@@ -17,6 +17,9 @@ from lossfast._drivers.runtime cimport (
     LF_INT64,
     LF_LANE_MULTIPLE,
     LF_LANES,
+    MEAN,
+    NONE,
+    SUM,
     describe,
     lf_array,
     lf_curvature,
@@ -24,6 +27,7 @@ from lossfast._drivers.runtime cimport (
     lf_rows,
     lf_rowwise,
     lf_table,
+    reduction_code,
     run,
     settle,
     table_of,
@@ -495,28 +499,28 @@ cdef class Rowwise:
     cdef int index
     cdef double smoothing
     cdef int64_t ignore_index
-    cdef int mean
+    cdef int reduction
     cdef readonly str name
 
-    def __init__(self, str name, *, double smoothing=0.0, int64_t ignore_index=-100, bint mean=False):
+    def __init__(self, str name, *, double smoothing=0.0, int64_t ignore_index=-100, str reduction="sum"):
         self.index = find(name)
         self.name = name
         self.smoothing = smoothing
         self.ignore_index = ignore_index
-        self.mean = mean
+        self.reduction = reduction_code(reduction)
 
-    def quick(self, object input, object target, bint grad):
-        """The reduced value, or it and the gradient, of plain rows; None where there is more to do.
+    def quick(self, object input, object target, int order, double floor=NEGATIVE_INFINITY):
+        """Value, gradient and Hessian, as many as `order` says, of plain rows; None where there is more to do.
 
         Plain: `input` an (N, C) native float array, aligned and C-contiguous, `target` N contiguous int64 labels that are
         all inside or ignored, not all ignored, no weights.
         """
-        cdef cnp.ndarray x, y, result
+        cdef cnp.ndarray x, y, array
         cdef Call call
         cdef Py_ssize_t dims[1]
         cdef Py_ssize_t i, kept = 0, classes
         cdef const int64_t *labels
-        cdef double value
+        cdef double value_sum
         cdef int which
         if type(input) is not cnp.ndarray or type(target) is not cnp.ndarray:
             return None
@@ -551,19 +555,20 @@ cdef class Rowwise:
         call.settings.classes = classes
         call.settings.smoothing = self.smoothing
         call.settings.class_weight = NULL
-        call.settings.floor = NEGATIVE_INFINITY
+        call.settings.floor = floor
         call.settings.curvature = LF_EXACT
-        call.scale = 1.0 / <double> kept if self.mean else 1.0
+        call.scale = 1.0 / <double> kept if self.reduction == MEAN else 1.0
         for which in range(TABLES):
             call.used[which] = call.in_place[which] = 0
         dims[0] = call.rows
-        call.used[INPUT] = 1
-        call.tables[INPUT].data = <char *> cnp.PyArray_DATA(x)
-        if grad:
-            result = cnp.PyArray_EMPTY(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
-            call.used[GRAD] = 1
-            call.tables[GRAD].data = <char *> cnp.PyArray_DATA(result)
-        for which in (INPUT, GRAD):
+        grad = cnp.PyArray_EMPTY(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0) if order > 0 else None
+        hess = cnp.PyArray_EMPTY(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0) if order > 1 else None
+        for which, table in ((INPUT, x), (GRAD, grad), (HESS, hess)):
+            if table is None:
+                continue
+            array = table
+            call.used[which] = 1
+            call.tables[which].data = <char *> cnp.PyArray_DATA(array)
             call.class_stride[which] = call.itemsize
             call.tables[which].kind = LF_FLOAT32 if call.itemsize == 4 else LF_FLOAT64
             call.tables[which].swapped = 0
@@ -578,11 +583,19 @@ cdef class Rowwise:
         call.labels.ndim = 1
         call.labels.shape = dims
         call.labels.strides[0] = sizeof(int64_t)
-        call.multipliers = call.cotangents = call.value_wanted = 0
-        execute(&call, &value)
-        if self.mean:
-            value /= <double> kept
-        return (value, result) if grad else value
+        call.multipliers = call.cotangents = 0
+        call.value_wanted = self.reduction == NONE
+        value = None
+        if call.value_wanted:
+            array = value = cnp.PyArray_EMPTY(1, cnp.PyArray_DIMS(y), cnp.PyArray_TYPE(x), 0)
+            call.value.data = <char *> cnp.PyArray_DATA(array)
+            call.value.direct = 1
+        execute(&call, &value_sum)
+        if self.reduction == MEAN:
+            value = value_sum / <double> kept
+        elif self.reduction == SUM:
+            value = value_sum
+        return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
 
     def run(
         self,

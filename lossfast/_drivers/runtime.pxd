@@ -97,6 +97,13 @@ cdef extern from "abi.h" nogil:
 
 ctypedef void (*lf_task)(void *context, Py_ssize_t block, int thread) noexcept nogil
 
+cdef enum:
+    NONE = 0
+    MEAN = 1
+    SUM = 2
+
+cdef int reduction_code(str reduction) except -1
+
 cdef const lf_table *table_of(int itemsize) noexcept nogil
 cdef int team(double serial_nanoseconds, Py_ssize_t blocks) noexcept nogil
 cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexcept nogil

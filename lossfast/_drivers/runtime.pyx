@@ -69,6 +69,10 @@ def kernels():
     }
 
 
+cdef int reduction_code(str reduction) except -1:
+    return {"none": NONE, "mean": MEAN, "sum": SUM}[reduction]
+
+
 # ---- threads -----------------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ static void softmax_row(const lf_row_settings *settings, const lf_rows *rows) {
     const REAL *x = rows->input, max = row_max(x, n);
     REAL *out = rows->grad;
     const ptrdiff_t top = row_argmax(x, n, max);
-    const REAL exp_top = lf_exp(x[top] - max), total = row_exp_sum(x, n, max, top, out) + exp_top;
+    const REAL exp_top = lf_exp_nonpositive(x[top] - max), total = row_exp_sum(x, n, max, top, out) + exp_top;
     out[top] = exp_top;
     for (ptrdiff_t c = 0; c < n; c++)
         out[c] /= total;

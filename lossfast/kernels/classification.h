@@ -134,28 +134,22 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
     const ptrdiff_t apart = target ? row_argmax(x, n, max) : label;
     const REAL x_apart = x[apart];
 
-    REAL spread_sum = R(0.0), distance = R(0.0), q_apart = own;
+    /* sums in float64: S p - q cancels, and an error of S would not */
+    double spread_total = 0.0, others_total = 0.0, distance_total = 0.0;
     if (spread) {
-#pragma omp simd reduction(+ : spread_sum, distance)
+#pragma omp simd reduction(+ : spread_total, others_total, distance_total)
         for (ptrdiff_t c = 0; c < n; c++) {
             const REAL q = spread_mass(settings, target, c, c);
-            spread_sum += q;
-            distance += TERM(q, max - x[c]);
+            spread_total += (double)q;
+            others_total += c == apart ? 0.0 : (double)q;
+            distance_total += (double)TERM(q, max - x[c]);
         }
-        q_apart += spread_mass(settings, target, apart, apart);
     }
-    const REAL mass = own + spread_sum;
-    REAL others = spread_sum; /* mass - q_apart, summed directly where that would cancel */
-    if (spread && target) {
-        others = R(0.0);
-#pragma omp simd reduction(+ : others)
-        for (ptrdiff_t c = 0; c < n; c++)
-            others += c == apart ? R(0.0) : spread_mass(settings, target, c, c);
-    } else if (spread) {
-        others = spread_sum - spread_mass(settings, NULL, apart, apart);
-    }
+    const REAL spread_sum = (REAL)spread_total, distance = (REAL)distance_total, others = (REAL)others_total;
+    const REAL q_apart = spread ? own + spread_mass(settings, target, apart, apart) : own;
+    const REAL mass = (REAL)((double)own + spread_total);
 
-    const REAL rest = row_exp_sum(x, n, max, apart, grad), exp_apart = lf_exp(x_apart - max), total = rest + exp_apart;
+    const REAL rest = row_exp_sum(x, n, max, apart, grad), exp_apart = lf_exp_nonpositive(x_apart - max), total = rest + exp_apart;
     const REAL log_total = lf_log1p(x_apart == max ? rest : total - R(1.0));
     *(REAL *)rows->value = target ? distance + mass * log_total
                                   : own * ((max - x_apart) + log_total) + (distance + spread_sum * log_total);
@@ -194,7 +188,8 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
     REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess, *target_grad = rows->target_grad;
     const int spread = target || settings->smoothing > 0.0;
     REAL max[LF_LANES], own[LF_LANES], x_apart[LF_LANES], rest[LF_LANES], total[LF_LANES], log_total[LF_LANES];
-    REAL spread_sum[LF_LANES], distance[LF_LANES], others[LF_LANES], q_apart[LF_LANES];
+    REAL q_apart[LF_LANES];
+    double spread_sum[LF_LANES], distance[LF_LANES], others[LF_LANES]; /* as in the row */
     int32_t apart[LF_LANES] = {0}, kept[LF_LANES];
 
     lanes_max(rows, n, max);
@@ -207,16 +202,16 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
         own[l] = target ? R(0.0) : (REAL)(1.0 - settings->smoothing) * class_weight(settings, apart[l]);
         x_apart[l] = x[apart[l] * stride + l];
         q_apart[l] = own[l];
-        spread_sum[l] = distance[l] = others[l] = R(0.0);
+        spread_sum[l] = distance[l] = others[l] = 0.0;
     }
     if (spread)
         for (ptrdiff_t c = 0; c < n; c++) {
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
                 const REAL q = spread_mass(settings, target, c * stride + l, c);
-                spread_sum[l] += q;
-                distance[l] += TERM(q, max[l] - x[c * stride + l]);
-                others[l] += apart[l] == (int32_t)c ? R(0.0) : q;
+                spread_sum[l] += (double)q;
+                distance[l] += (double)TERM(q, max[l] - x[c * stride + l]);
+                others[l] += apart[l] == (int32_t)c ? 0.0 : (double)q;
                 q_apart[l] += apart[l] == (int32_t)c ? q : R(0.0);
             }
         }
@@ -225,17 +220,17 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
     REAL slope[LF_LANES], inverse[LF_LANES], grad_apart[LF_LANES], hess_apart[LF_LANES], mass[LF_LANES];
 #pragma omp simd
     for (ptrdiff_t l = 0; l < lanes; l++) {
-        const REAL exp_apart = lf_exp(x_apart[l] - max[l]);
+        const REAL exp_apart = lf_exp_nonpositive(x_apart[l] - max[l]);
         total[l] = rest[l] + exp_apart;
         log_total[l] = lf_log1p(x_apart[l] == max[l] ? rest[l] : total[l] - R(1.0));
-        mass[l] = own[l] + spread_sum[l];
+        mass[l] = (REAL)((double)own[l] + spread_sum[l]);
         const REAL at_label = own[l] * ((max[l] - x_apart[l]) + log_total[l]);
-        const REAL spread_value = distance[l] + spread_sum[l] * log_total[l];
+        const REAL spread_value = (REAL)distance[l] + (REAL)spread_sum[l] * log_total[l];
         value[l] = kept[l] ? (target ? spread_value : spread ? at_label + spread_value : at_label) : R(0.0);
         inverse[l] = R(1.0) / total[l];
         slope[l] = scale[l] * (mass[l] / total[l]);
         const REAL p_apart = exp_apart / total[l], rest_over_total = rest[l] / total[l];
-        grad_apart[l] = scale[l] * (others[l] * p_apart - q_apart[l] * rest_over_total);
+        grad_apart[l] = scale[l] * ((REAL)others[l] * p_apart - q_apart[l] * rest_over_total);
         hess_apart[l] = scale[l] * row_hess(settings, mass[l], p_apart, rest_over_total);
     }
 

@@ -69,7 +69,7 @@ static REAL row_exp_sum(const REAL *x, ptrdiff_t n, REAL max, ptrdiff_t without,
         REAL *e = exps ? exps + start : buffer;
 #pragma omp simd
         for (ptrdiff_t i = 0; i < count; i++)
-            e[i] = lf_exp(x[start + i] - max);
+            e[i] = lf_exp_nonpositive(x[start + i] - max);
         if (without >= start && without < start + count)
             e[without - start] = R(0.0);
         total += row_sum(e, count);
@@ -115,7 +115,7 @@ static void lanes_exp_sum(const lf_rows *rows, ptrdiff_t classes, const REAL *re
             REAL *e = exps ? exps + c * rows->stride : buffer;
 #pragma omp simd
             for (ptrdiff_t l = 0; l < rows->lanes; l++) {
-                const REAL exp = lf_exp(x[l] - max[l]);
+                const REAL exp = lf_exp_nonpositive(x[l] - max[l]);
                 partial[l] += without[l] == (int32_t)c ? R(0.0) : exp;
                 e[l] = exp;
             }
