@@ -26,9 +26,9 @@ def _result(original: Array, x: Array, out: Any) -> tuple[Array, Array]:
     if dtype.itemsize > 8:
         dtype = np.dtype(np.float64)
     if out is None:
-        return x, _arrays.empty_like(x, x.shape, dtype)
+        return x, np.empty_like(x, dtype=dtype, subok=False)
     _arrays.checked_out(out, "out", x.shape, dtype)
-    return _arrays.separated(x, "input", [out], elementwise=True), out
+    return _arrays.separated(x, [out], elementwise=True), out
 
 
 def _map(name: str, input: ArrayLike, out: Any) -> Array:
@@ -118,7 +118,7 @@ def logsumexp(input: ArrayLike, *, axis: int | None = -1, keepdims: bool = False
     shape, dtype = (kept if keepdims else rows), _arrays.gradient_dtype(x.dtype)
     result = np.empty(shape, dtype) if out is None else _arrays.checked_out(out, "out", shape, dtype)
     if out is not None:
-        x = _arrays.separated(x, "input", [out], elementwise=False)
+        x = _arrays.separated(x, [out])
     flat = np.empty(rows, dtype) if keepdims else result
     if x.size:
         size = _arrays.item_size([x])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from lossfast._drivers import runtime
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
@@ -68,7 +68,7 @@ def joint_shape(arrays: dict[str, Array]) -> Shape:
         joint = np.broadcast_shapes(*shapes.values())
     except ValueError:
         joint = None
-    if joint in shapes.values():
+    if joint is not None and joint in shapes.values():
         return joint
     culprit, shape = next((name, shape) for name, shape in others if shape != first[1])
     raise ValueError(f"{culprit} has shape {shape}; expected {first[1]}, that of {first[0]}{_mend(culprit, shape, first[1])}")
@@ -118,16 +118,17 @@ def checked_out(out: Any, name: str, shape: Shape, dtype: np.dtype[Any]) -> Arra
     return out
 
 
-def empty_like(array: Array, shape: Shape, dtype: DTypeLike) -> Array:
-    """A result array in the memory order of the argument that it belongs to."""
-    return np.empty_like(array, dtype=dtype, subok=False) if array.shape == shape else np.empty(shape, dtype)
-
-
-def separated(array: Array, name: str, outs: Sequence[Array], *, elementwise: bool) -> Array:
+@overload
+def separated(array: Array, outs: Sequence[Array], *, elementwise: bool = False) -> Array: ...
+@overload
+def separated(array: Array | None, outs: Sequence[Array], *, elementwise: bool = False) -> Array | None: ...
+def separated(array: Array | None, outs: Sequence[Array], *, elementwise: bool = False) -> Array | None:
     """`array`, or a copy of it where a result would be written over what is still to be read.
 
     An elementwise result may replace the very array that it comes from, memory cell by memory cell.
     """
+    if array is None:
+        return None
     for out in outs:
         identical = (
             elementwise
@@ -164,7 +165,7 @@ def locate(name: str, array: Array, flat: int) -> str:
     return f"{name}{where} = {array[index]}"
 
 
-def sum_to(array: NDArray[Any], shape: Shape, dtype: np.dtype[Any]) -> Array:
+def sum_to(array: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """Sum over the axes along which an argument of `shape` was broadcast."""
     extra = array.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(

@@ -10,12 +10,14 @@ from scipy import special
 
 from lossfast import _arrays
 from lossfast._activations import log_softmax
-from lossfast._loss import ElementwiseLoss, Interval, RowwiseLoss, array, number
+from lossfast._elementwise import ElementwiseLoss
+from lossfast._loss import Interval, array, number
+from lossfast._rowwise import RowwiseLoss
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from lossfast._arrays import Array, Shape
+    from lossfast._arrays import Array
 
 
 class BCELoss(ElementwiseLoss):
@@ -109,13 +111,11 @@ class BCEWithLogitsLoss(ElementwiseLoss):
     weight: ArrayLike | None = array()
     pos_weight: ArrayLike | None = array()
 
-    def _kernel_and_operands(self) -> tuple[str, tuple[Array, ...]]:
-        if self.pos_weight is None:
-            return self.kernel, ()
-        return "bce_with_logits_weighted", (self.pos_weight,)
+    def _kernel_name(self) -> str:
+        return self.kernel if self.pos_weight is None else "bce_with_logits_weighted"
 
-    def _named_extra_operands(self, shape: Shape) -> dict[str, Array]:
-        return {} if self.pos_weight is None else {"pos_weight": self.pos_weight}
+    def _parameter_operands(self) -> dict[str, Array]:
+        return {} if self.pos_weight is None else {"pos_weight": np.asarray(self.pos_weight)}
 
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""
@@ -220,7 +220,7 @@ class CrossEntropyLoss(RowwiseLoss):
 
     label_smoothing: float = number(0.0, Interval(0.0, 1.0))
 
-    def _weight_gradient(self, input: Array, target: Array | None, axis: int, factors: list[Any]) -> Array:
+    def _weight_gradient(self, input: Array, target: Array, axis: int, factors: list[Any]) -> Array:
         """Add up -t log p over all rows, for every class."""
         targets = np.asarray(target, np.float64) * (1 - self.label_smoothing) + self.label_smoothing / input.shape[axis]
         terms = np.moveaxis(targets * log_softmax(input.astype(np.float64), axis=axis), axis, -1)

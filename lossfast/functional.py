@@ -25,7 +25,7 @@ class LossFunction:
         self.loss = cls
         self.__name__ = self.__qualname__ = cls.function
         self.__doc__ = cls.__doc__
-        self._names = frozenset(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+        self._names = frozenset(field.name for field in dataclasses.fields(cls))
         self._default = cls()
         self._recent: dict[tuple[Any, ...], Loss] = {}
         self.__signature__ = _signature(cls, "__call__")
@@ -56,7 +56,7 @@ class LossFunction:
 
     def __call__(self, *arrays: Any, **keywords: Any) -> Any:
         if not keywords:
-            return self._default(*arrays)  # type: ignore[operator]
+            return self._default(*arrays)
         loss, rest = self._split(keywords)
         return loss(*arrays, **rest)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lossfast import _arrays
-from lossfast._loss import ElementwiseLoss, Interval, array, number
+from lossfast._elementwise import ElementwiseLoss
+from lossfast._loss import Interval, array, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

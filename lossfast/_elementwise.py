@@ -1,0 +1,142 @@
+"""Losses of one element at a time: from a call's arrays to the elementwise driver."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from lossfast import _arrays
+from lossfast._drivers.elementwise import Elementwise, weight_sum
+from lossfast._loss import InputTargetLoss, Request, Result, _never, caller_arrays, result_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from lossfast._arrays import Array, Shape
+
+
+class ElementwiseLoss(InputTargetLoss):
+    """A loss of one element at a time."""
+
+    #: Names of the parameters that the kernel takes, in its order.
+    kernel_parameters: ClassVar[tuple[str, ...]] = ()
+    #: Whether `input` and `target` may broadcast against each other.
+    broadcasts: ClassVar[bool] = True
+    #: Name of an array parameter that multiplies the loss, and whether it enters the denominator of a mean.
+    multiplier: ClassVar[str] = ""
+    multiplier_in_mean: ClassVar[bool] = False
+
+    # ---- for a family to override ----------------------------------------------------------------------------------
+
+    def _kernel_name(self) -> str:
+        return self.kernel
+
+    def _parameter_operands(self) -> dict[str, Array]:
+        """Array parameters that the kernel takes behind the arrays of the call."""
+        return {}
+
+    def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
+        _arrays.broadcastable(weight, self.multiplier, shape)
+
+    # ---- the call ----------------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        parameters = tuple(getattr(self, name) for name in self.kernel_parameters)
+        kernel = Elementwise(self._kernel_name(), parameters, reduction=self.reduction)
+        object.__setattr__(self, "_kernel", kernel)
+        plain = self._multiplier() is None and not self._parameter_operands()
+        object.__setattr__(self, "_quick", kernel.quick if plain else _never)
+
+    def _multiplier(self) -> Array | None:
+        return getattr(self, self.multiplier) if self.multiplier else None
+
+    def _differentiable(self) -> tuple[str, ...]:
+        return tuple(name for name in self.differentiable if name != self.multiplier or self._multiplier() is not None)
+
+    def _shape(self, named: dict[str, Array]) -> Shape:
+        """The shape of the unreduced loss."""
+        if self.broadcasts:
+            return _arrays.joint_shape(named)
+        (first, lead), *others = named.items()
+        for name, other in others:
+            _arrays.same_shape(name, other.shape, lead.shape, f"that of {first}")
+        return lead.shape
+
+    def _evaluate(self, arrays: tuple[ArrayLike, ...], request: Request) -> Any:
+        originals = {name: _arrays.as_array(a, name) for name, a in zip(self.arrays, arrays, strict=True)}
+        named = {name: _arrays.as_operand(a, name) for name, a in originals.items()}
+        shape = self._shape(named)
+        predictions = [originals[name] for name in self.predictions]
+        itemsize = _arrays.item_size(predictions)
+        floor, curvature = self._resolve_curvature(request.curvature, itemsize)
+        wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self._differentiable())
+        extra = {name: _arrays.broadcastable(a, name, shape) for name, a in self._parameter_operands().items()}
+        weight = self._multiplier()
+        if weight is not None:
+            self._check_multiplier(weight, named, shape)
+        sample_weight, cotangent = request.weights(shape)
+
+        value = self._value_array(request, shape, result_dtype(itemsize, predictions))
+        grads, hesses = request.results(wrt, {**originals, self.multiplier: weight}, shape)
+        outs = caller_arrays(request, value, (*grads.values(), *hesses.values()))
+        if outs:
+            named = {name: _arrays.separated(a, outs, elementwise=a.shape == shape) for name, a in named.items()}
+            sample_weight, cotangent = (_arrays.separated(a, outs) for a in (sample_weight, cotangent))
+
+        total, denominator = 0.0, self._denominator(weight, sample_weight, shape)
+        if math.prod(shape):
+            scale, cotangents = self._scale(denominator, cotangent)
+            operands = (*named.values(), *extra.values())
+            multipliers = tuple(m for m in (weight, sample_weight) if m is not None)
+            call = (operands, shape, itemsize, multipliers)
+            if self.domains and any(np.may_share_memory(out, a) for out in outs for a in named.values()):
+                nothing = (None,) * len(operands)
+                _, invalid = self._kernel.run(*call, (), 1.0, -math.inf, 0, None, nothing, nothing, False)
+                self._refuse_invalid(invalid, originals)
+            total, invalid = self._kernel.run(
+                *call,
+                cotangents,
+                scale,
+                floor,
+                curvature,
+                value,
+                tuple(grads[name].array if name in grads else None for name in (*named, *extra)),
+                tuple(hesses[name].array if name in hesses else None for name in (*named, *extra)),
+                self.reduction != "none",
+            )
+            self._refuse_invalid(invalid, originals)
+            if weight is not None and self.multiplier in grads:
+                factors = [scale, *(a for a in (sample_weight, *cotangents) if a is not None)]
+                mean = self._reduced(total, denominator) if self.reduction == "mean" else 0.0
+                grads[self.multiplier].array[...] = self._multiplier_gradient(named, factors, mean)
+        else:
+            for result in (*grads.values(), *hesses.values()):
+                result.array[...] = 0
+        answer = self._reduced(total, denominator) if self.reduction != "none" else value
+        return request.answer(answer, grads, hesses)
+
+    def _denominator(self, weight: Array | None, sample_weight: Array | None, shape: Shape) -> float:
+        if self.reduction != "mean" or not math.prod(shape):
+            return float(self.reduction != "mean")
+        if weight is None or not self.multiplier_in_mean:
+            return float(math.prod(shape)) if sample_weight is None else weight_sum((sample_weight,), shape)
+        if sample_weight is None:
+            return weight_sum((weight,), weight.shape)  # unbroadcast, as in PyTorch
+        return weight_sum((weight, sample_weight), shape)
+
+    def _multiplier_gradient(self, named: dict[str, Array], factors: list[Any], mean: float) -> Array:
+        """The derivative of the loss by its weights: the loss of weight one, less the mean where they are its divisor."""
+        unweighted: Any = dataclasses.replace(self, **{self.multiplier: None, "reduction": "none"})
+        gradient: Array = unweighted(*named.values()).astype(np.float64)
+        if self.multiplier_in_mean:
+            gradient -= mean
+        product: Array = math.prod(factors[1:], start=gradient * factors[0])
+        return product
+
+    def _refuse_invalid(self, invalid: bool, arrays: dict[str, Array]) -> None:
+        if invalid:
+            for name, domain in self.domains.items():
+                _arrays.refuse_outside(name, arrays[name], domain.low, domain.high, self.domain_hint)
