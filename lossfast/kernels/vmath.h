@@ -6,9 +6,9 @@
  * right where the correctly rounded result is infinite. LF_MAX_ULP_* are the promises, kept by tests/vmath/. NaN gives
  * NaN everywhere. The polynomials come from generate_vmath.py.
  *
- * Sources: W. J. Cody and W. Waite, Software Manual for the Elementary Functions (1980): reduction by ln 2 in two parts.
- * P. T. P. Tang, doi:10.1145/63522.214389 and doi:10.1145/146847.146928 (exp and expm1 from 2^n and a polynomial).
- * T. J. Dekker, doi:10.1007/BF01397083: the rounding error of a sum as a second number. */
+ * Sources: W. J. Cody and W. Waite, Software Manual for the Elementary Functions (1980): reduction by ln 2 in two
+ * parts. P. T. P. Tang, doi:10.1145/63522.214389 (1989) and doi:10.1145/146847.146928 (1992): exp and expm1 from 2^n
+ * and a polynomial. T. J. Dekker, doi:10.1007/BF01397083 (1971): the rounding error of a sum as a second number. */
 #ifndef LF_VMATH_H
 #define LF_VMATH_H
 
@@ -62,27 +62,6 @@
 #endif
 #define VM_LN2 R(0x1.62e42fefa39efp-1)
 #define VM_LOG2E R(0x1.71547652b82fep0)
-
-#define LF_MAX_ULP_EXP_F32 1.0
-#define LF_MAX_ULP_EXP_F64 1.0
-#define LF_MAX_ULP_EXP_NONPOSITIVE_F32 1.0
-#define LF_MAX_ULP_EXP_NONPOSITIVE_F64 1.0
-#define LF_MAX_ULP_LOG_F32 1.0
-#define LF_MAX_ULP_LOG_F64 1.0
-#define LF_MAX_ULP_LOG1P_F32 1.0
-#define LF_MAX_ULP_LOG1P_F64 1.0
-#define LF_MAX_ULP_LOG1P_UNIT_F32 1.5
-#define LF_MAX_ULP_LOG1P_UNIT_F64 1.5
-#define LF_MAX_ULP_EXPM1_F32 1.5
-#define LF_MAX_ULP_EXPM1_F64 2.0
-#define LF_MAX_ULP_TANH_F32 2.0
-#define LF_MAX_ULP_TANH_F64 2.0
-#define LF_MAX_ULP_SIGMOID_F32 1.5
-#define LF_MAX_ULP_SIGMOID_F64 2.0
-#define LF_MAX_ULP_SOFTPLUS_F32 1.5
-#define LF_MAX_ULP_SOFTPLUS_F64 2.0
-#define LF_MAX_ULP_LOGISTIC_F32 1.5
-#define LF_MAX_ULP_LOGISTIC_F64 2.0
 
 typedef struct {
     REAL softplus, softplus_neg, sigmoid, sigmoid_neg;
@@ -198,7 +177,7 @@ static inline REAL vm_log1p_tail(REAL t) {
 #endif
 }
 
-/* Internal. The integer in the low bits of shifted, as a power of two whose exponent field it is. */
+/* Internal. The power of two whose exponent field is given; what lies above the field is shifted out. */
 static inline REAL vm_power(UREAL field) { return real_of(field << VM_MANTISSA_BITS); }
 
 /* Internal. r = x - n ln 2 = high + low, where high is exact, and rest = e^r - 1 - high. */
@@ -220,7 +199,15 @@ static inline REAL vm_clamp(REAL x, REAL low, REAL high) {
     return x > high ? high : y;
 }
 
-/* exp(x). */
+/* lf_exp: e^x.
+ *   types   float32, float64
+ *   domain  all numbers; overflows to inf, underflows gradually to 0
+ *   bound   1 ULP
+ *   worst   float32, all inputs: 0.877 with FMA, 0.899 without; float64, sampled: 0.859, 0.883
+ *   method  x = n ln 2 + r, |r| <= ln 2 / 2, in two parts; e^r = 1 + (r + r^2 q(r)), degree 6 (11 in float64)
+ *   source  Cody and Waite; Tang 1989 */
+#define LF_MAX_ULP_EXP_F32 1.0
+#define LF_MAX_ULP_EXP_F64 1.0
 static inline REAL lf_exp(REAL x) {
     x = vm_clamp(x, VM_EXP_MIN, VM_EXP_MAX);
     /* 2^n is made in two factors, of which each is normal and only the last product may be subnormal or overflow. */
@@ -245,7 +232,15 @@ static inline VM_EXP vm_exp_parts(REAL x) {
     return (VM_EXP){vm_power(bits_of(shifted)), r.high + r.rest};
 }
 
-/* exp(x) for x <= 0. */
+/* lf_exp_nonpositive: e^x, cheaper.
+ *   types   float32, float64
+ *   domain  x <= 0, -inf included
+ *   bound   1 ULP
+ *   worst   float32, all inputs: 0.877 with FMA, 0.895 without; float64, sampled: 0.862, 0.884
+ *   method  that of lf_exp with 2^n in one factor
+ *   source  as lf_exp */
+#define LF_MAX_ULP_EXP_NONPOSITIVE_F32 1.0
+#define LF_MAX_ULP_EXP_NONPOSITIVE_F64 1.0
 static inline REAL lf_exp_nonpositive(REAL x) {
     VM_EXP e = vm_exp_parts(x);
     return (R(1.0) + e.rest) * e.scale * VM_UNSCALE;
@@ -258,7 +253,16 @@ static inline REAL vm_log_sum(REAL k, REAL f, REAL more) {
     return sum + FMA(f * f, vm_log_tail(f), FMA(k, VM_LN2_LO, low + more));
 }
 
-/* log(x). */
+/* lf_log: log x.
+ *   types   float32, float64
+ *   domain  all numbers; -inf at 0, NaN below
+ *   bound   1 ULP
+ *   worst   float32, all inputs: 0.813 with FMA, 0.886 without; float64, sampled: 0.821, 0.844
+ *   method  x = 2^k (1 + f), 89/128 <= 1 + f < 89/64; log(1 + f) = f + f^2 q(f), degree 10 (21), added to k ln 2 in
+ *           two parts
+ *   source  Cody and Waite; Dekker */
+#define LF_MAX_ULP_LOG_F32 1.0
+#define LF_MAX_ULP_LOG_F64 1.0
 static inline REAL lf_log(REAL x) {
     REAL normal = x < VM_MIN_NORMAL ? x * VM_NORMALISE : x;
     REAL bias = x < VM_MIN_NORMAL ? VM_INTEGER + VM_BIAS + VM_NORMALISE_BITS : VM_INTEGER + VM_BIAS;
@@ -271,7 +275,15 @@ static inline REAL lf_log(REAL x) {
     return x > R(0.0) ? y : x == R(0.0) ? -REAL_INF : REAL_NAN;
 }
 
-/* log(1 + x). */
+/* lf_log1p: log(1 + x).
+ *   types   float32, float64
+ *   domain  all numbers; -inf at -1, NaN below; log1p(-0) = -0
+ *   bound   1 ULP
+ *   worst   float32, all inputs: 0.856 with FMA, 0.886 without; float64, sampled: 0.811, 0.822
+ *   method  that of lf_log, with f from x 2^-k and its rounding error carried along
+ *   source  Dekker */
+#define LF_MAX_ULP_LOG1P_F32 1.0
+#define LF_MAX_ULP_LOG1P_F64 1.0
 static inline REAL lf_log1p(REAL x) {
     /* 1 + x = 2^k (1 + f), where the k of the rounded 1 + x will do. 2^(2-k) is a normal number for every k. */
     UREAL bits = bits_of(R(1.0) + x) + (VM_ONE - VM_LOG_FROM), field = bits >> VM_MANTISSA_BITS;
@@ -284,7 +296,15 @@ static inline REAL lf_log1p(REAL x) {
     return x > R(-1.0) ? y : x == R(-1.0) ? -REAL_INF : REAL_NAN;
 }
 
-/* log(1 + e), 0 <= e <= 1. */
+/* lf_log1p_unit: log(1 + e), cheaper.
+ *   types   float32, float64
+ *   domain  0 <= e <= 1
+ *   bound   1.5 ULP
+ *   worst   float32, all inputs: 0.908 with FMA, 1.039 without; float64, sampled: 1.277, 1.243
+ *   method  a polynomial, from 1/2 on around 1: no exponents
+ *   source  own */
+#define LF_MAX_ULP_LOG1P_UNIT_F32 1.5
+#define LF_MAX_ULP_LOG1P_UNIT_F64 1.5
 static inline REAL lf_log1p_unit(REAL e) {
     /* From 1/2 on as ln 2 + log(1 + (e - 1) / 2), whose argument is exact. */
     REAL f = e > R(0.5) ? FMA(e, R(0.5), R(-0.5)) : e;
@@ -302,7 +322,15 @@ static inline VM_PAIR vm_expm1_pair(REAL x, REAL n, REAL scale) {
     return (VM_PAIR){high, FMA(scale, r.rest, FMA(scale, r.high, less - high))};
 }
 
-/* exp(x) - 1. */
+/* lf_expm1: e^x - 1.
+ *   types   float32, float64
+ *   domain  all numbers; expm1(-0) = -0
+ *   bound   1.5 ULP in float32, 2 in float64
+ *   worst   float32, all inputs: 1.093 with FMA, 1.154 without; float64, sampled: 1.168, 1.163
+ *   method  2^n (1 + r + r^2 q(r)) - 1 summed with the rounding error of its larger terms
+ *   source  Tang 1992; Dekker */
+#define LF_MAX_ULP_EXPM1_F32 1.5
+#define LF_MAX_ULP_EXPM1_F64 2.0
 static inline REAL lf_expm1(REAL x) {
     REAL z = vm_clamp(x, VM_EXPM1_MIN, VM_EXP_MAX);
     const REAL shift = VM_SHIFT + VM_BIAS;
@@ -314,7 +342,15 @@ static inline REAL lf_expm1(REAL x) {
     return vm_with_sign(x > VM_EXPM1_LARGE ? y + y : y, x);
 }
 
-/* tanh(x). */
+/* lf_tanh: tanh x.
+ *   types   float32, float64
+ *   domain  all numbers; tanh(-0) = -0
+ *   bound   2 ULP
+ *   worst   float32, all inputs: 1.415 with FMA, 1.415 without; float64, sampled: 1.415, 1.415
+ *   method  F / (2 - F), F = 1 - e^(-2|x|) in two parts; the quotient is corrected by its residual
+ *   source  own, on that of lf_expm1 */
+#define LF_MAX_ULP_TANH_F32 2.0
+#define LF_MAX_ULP_TANH_F64 2.0
 static inline REAL lf_tanh(REAL x) {
     /* With F = 1 - e^(-2|x|) in [0, 1], tanh |x| = F / (2 - F). */
     REAL z = ABS(x) * R(-2.0);
@@ -329,7 +365,17 @@ static inline REAL lf_tanh(REAL x) {
     return vm_with_sign(FMA(residual, q, y), x);
 }
 
-/* softplus(x) = log(1 + e^x), softplus(-x), sigmoid(x) = 1 / (1 + e^-x), sigmoid(-x), from one exponential. */
+/* lf_logistic: softplus(x) = log(1 + e^x), softplus(-x), sigmoid(x) = 1 / (1 + e^-x) and sigmoid(-x); what is not used
+ * costs nothing.
+ *   types   float32, float64
+ *   domain  all numbers; each relatively accurate into the subnormals
+ *   bound   1.5 ULP in float32, 2 in float64
+ *   worst   float32, all inputs: 1.480 with FMA, 1.489 without; float64, sampled: 1.670, 1.653
+ *   method  one exponential e = e^-|x|, kept as a power of two and a rest, one polynomial as in lf_log1p_unit, one
+ *           division, corrected by its residual
+ *   source  own */
+#define LF_MAX_ULP_LOGISTIC_F32 1.5
+#define LF_MAX_ULP_LOGISTIC_F64 2.0
 static inline LOGISTIC lf_logistic(REAL x) {
     LOGISTIC y;
     VM_EXP parts = vm_exp_parts(-ABS(x));
@@ -350,10 +396,26 @@ static inline LOGISTIC lf_logistic(REAL x) {
     return y;
 }
 
-/* 1 / (1 + e^-x). */
+/* lf_sigmoid: 1 / (1 + e^-x).
+ *   types   float32, float64
+ *   domain  all numbers; relatively accurate into the subnormals
+ *   bound   1.5 ULP in float32, 2 in float64
+ *   worst   float32, all inputs: 1.480 with FMA, 1.489 without; float64, sampled: 1.463, 1.463
+ *   method  a member of lf_logistic
+ *   source  as lf_logistic */
+#define LF_MAX_ULP_SIGMOID_F32 1.5
+#define LF_MAX_ULP_SIGMOID_F64 2.0
 static inline REAL lf_sigmoid(REAL x) { return lf_logistic(x).sigmoid; }
 
-/* log(1 + e^x). */
+/* lf_softplus: log(1 + e^x).
+ *   types   float32, float64
+ *   domain  all numbers; relatively accurate into the subnormals
+ *   bound   1.5 ULP in float32, 2 in float64
+ *   worst   float32, all inputs: 1.365 with FMA, 1.340 without; float64, sampled: 1.651, 1.653
+ *   method  a member of lf_logistic
+ *   source  as lf_logistic */
+#define LF_MAX_ULP_SOFTPLUS_F32 1.5
+#define LF_MAX_ULP_SOFTPLUS_F64 2.0
 static inline REAL lf_softplus(REAL x) { return lf_logistic(x).softplus; }
 
 #endif
