@@ -22,9 +22,10 @@ def as_array(value: ArrayLike, name: str) -> Array:
     """`value` as an array of real numbers, without a copy where it is one already."""
     if type(value) is not np.ndarray:
         try:
+            exchanged: Any = value
             if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-                value = np.from_dlpack(value)
-            value = np.asarray(value)
+                exchanged = np.from_dlpack(exchanged)
+            value = np.asarray(exchanged)
         except (TypeError, ValueError, RuntimeError, BufferError) as error:
             raise TypeError(f"{name} of type {type(value).__name__} cannot be read as an array: {error}") from error
     if value.dtype.kind not in "biuf" and not runtime.readable(value.dtype):
@@ -60,7 +61,7 @@ def gradient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def joint_shape(arrays: dict[str, Array]) -> Shape:
     """The shape that the arrays broadcast to, which has to be one of theirs."""
-    shapes = {name: array.shape for name, array in arrays.items()}
+    shapes: dict[str, Shape] = {name: array.shape for name, array in arrays.items()}
     first, *others = shapes.items()
     if all(shape == first[1] for _, shape in others):
         return first[1]

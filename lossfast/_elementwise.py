@@ -63,7 +63,8 @@ class ElementwiseLoss(InputTargetLoss):
         (first, lead), *others = named.items()
         for name, other in others:
             _arrays.same_shape(name, other.shape, lead.shape, f"that of {first}")
-        return lead.shape
+        shape: Shape = lead.shape
+        return shape
 
     def _evaluate(self, arrays: tuple[ArrayLike, ...], request: Request) -> Any:
         originals = {name: _arrays.as_array(a, name) for name, a in zip(self.arrays, arrays, strict=True)}
@@ -122,14 +123,15 @@ class ElementwiseLoss(InputTargetLoss):
         if self.reduction != "mean" or not math.prod(shape):
             return float(self.reduction != "mean")
         if weight is None or not self.multiplier_in_mean:
-            return float(math.prod(shape)) if sample_weight is None else weight_sum((sample_weight,), shape)
+            return float(math.prod(shape) if sample_weight is None else weight_sum((sample_weight,), shape))
         if sample_weight is None:
-            return weight_sum((weight,), weight.shape)  # unbroadcast, as in PyTorch
-        return weight_sum((weight, sample_weight), shape)
+            return float(weight_sum((weight,), weight.shape))  # unbroadcast, as in PyTorch
+        return float(weight_sum((weight, sample_weight), shape))
 
     def _multiplier_gradient(self, named: dict[str, Array], factors: list[Any], mean: float) -> Array:
         """The derivative of the loss by its weights: the loss of weight one, less the mean where they are its divisor."""
-        unweighted: Any = dataclasses.replace(self, **{self.multiplier: None, "reduction": "none"})
+        changes: dict[str, Any] = {self.multiplier: None, "reduction": "none"}
+        unweighted = dataclasses.replace(self, **changes)
         gradient: Array = unweighted(*named.values()).astype(np.float64)
         if self.multiplier_in_mean:
             gradient -= mean

@@ -114,7 +114,8 @@ class RowwiseLoss(InputTargetLoss):
         value = self._value_array(request, shape, result_dtype(itemsize, [original]))
         if original.shape != unbatched:
             request = request.batched(unbatched)
-        arguments = {"input": original, "target": target, "weight": class_weight if target is None else self.weight}
+        class_weights = None if self.weight is None else np.asarray(self.weight)  # in the dtype that they were given in
+        arguments = {"input": original, "target": target, "weight": class_weights}
         grads, hesses = request.results(wrt, arguments, None)
         outs = caller_arrays(request, value, (*grads.values(), *hesses.values()))
         if outs:

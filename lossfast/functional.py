@@ -26,8 +26,8 @@ class LossFunction:
         self.__name__ = self.__qualname__ = cls.function
         self.__doc__ = cls.__doc__
         self._names = frozenset(field.name for field in dataclasses.fields(cls))
-        self._default = cls()
-        self._recent: dict[tuple[Any, ...], Loss] = {}
+        self._default: Any = cls()
+        self._recent: dict[tuple[Any, ...], Any] = {}
         self.__signature__ = _signature(cls, "__call__")
 
     def __repr__(self) -> str:

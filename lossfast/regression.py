@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _RegressionLoss(ElementwiseLoss):
-    differentiable = ("input", "target", "weight")
+    differentiable: ClassVar[tuple[str, ...]] = ("input", "target", "weight")
     multiplier = "weight"
 
     def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
