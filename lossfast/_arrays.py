@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from lossfast._drivers import runtime
+from lossfast._drivers.runtime import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def as_array(value: ArrayLike, name: str) -> Array:
             value = np.asarray(exchanged)
         except (TypeError, ValueError, RuntimeError, BufferError) as error:
             raise TypeError(f"{name} of type {type(value).__name__} cannot be read as an array: {error}") from error
-    if value.dtype.kind not in "biuf" and not runtime.readable(value.dtype):
+    if value.dtype.kind not in "biuf" and not readable(value.dtype):
         raise TypeError(f"{name} has dtype {value.dtype}; expected real numbers: convert it with astype(np.float64)")
     return value
 
@@ -36,7 +36,7 @@ def as_array(value: ArrayLike, name: str) -> Array:
 def as_operand(value: ArrayLike, name: str) -> Array:
     """As `as_array`, in a dtype that the kernels read; only exotic ones (long double) are converted."""
     array = as_array(value, name)
-    return array if runtime.readable(array.dtype) else array.astype(np.float64)
+    return array if readable(array.dtype) else array.astype(np.float64)
 
 
 def as_labels(value: ArrayLike, name: str) -> Array:
@@ -72,7 +72,9 @@ def joint_shape(arrays: dict[str, Array]) -> Shape:
     if joint is not None and joint in shapes.values():
         return joint
     culprit, shape = next((name, shape) for name, shape in others if shape != first[1])
-    raise ValueError(f"{culprit} has shape {shape}; expected {first[1]}, that of {first[0]}{_mend(culprit, shape, first[1])}")
+    raise ValueError(
+        f"{culprit} has shape {shape}; expected {first[1]}, that of {first[0]}{_mend(culprit, shape, first[1])}"
+    )
 
 
 def same_shape(name: str, shape: Shape, expected: Shape, of: str) -> None:
@@ -109,7 +111,9 @@ def broadcastable(array: Array, name: str, shape: Shape) -> Array:
 def checked_out(out: Any, name: str, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """A result array of the caller's, which must fit as it is."""
     if type(out) is not np.ndarray:
-        raise TypeError(f"{name} is of type {type(out).__name__}; expected a NumPy array of shape {shape} and dtype {dtype}")
+        raise TypeError(
+            f"{name} is of type {type(out).__name__}; expected a NumPy array of shape {shape} and dtype {dtype}"
+        )
     if out.shape != shape:
         raise ValueError(f"{name} has shape {out.shape}; expected {shape}")
     if out.dtype.newbyteorder("=") != dtype:

@@ -8,7 +8,15 @@ from importlib.metadata import version as _installed_version
 
 import numpy as np
 
-from lossfast._drivers import runtime
+from lossfast._drivers.runtime import (
+    active_isa,
+    available_isas,
+    built_isas,
+    openmp_version,
+    set_thread_count,
+    thread_count,
+    use_isa,
+)
 
 __version__ = _installed_version("lossfast")
 
@@ -21,28 +29,28 @@ def set_num_threads(n: int | None) -> None:
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
         raise ValueError(f"n = {n!r}: expected a positive integer, or None for the default")
-    runtime.set_num_threads(0 if n is None else int(n))
+    set_thread_count(0 if n is None else int(n))
 
 
 def get_num_threads() -> int:
     """Threads that a large enough call uses now; 1 in a forked child, whose OpenMP team does not exist."""
-    threads: int = runtime.get_num_threads()
+    threads: int = thread_count()
     return threads
 
 
 def openmp_enabled() -> bool:
     """Whether this build has threads at all."""
-    return bool(runtime.openmp_version())
+    return bool(openmp_version())
 
 
 def config() -> dict[str, object]:
     """What `show_config` prints, as a dictionary."""
-    specification = runtime.openmp_version()
+    specification = openmp_version()
     return {
         "version": __version__,
-        "instruction set": runtime.active_isa(),
-        "available": runtime.available_isas(),
-        "built": runtime.built_isas(),
+        "instruction set": active_isa(),
+        "available": available_isas(),
+        "built": built_isas(),
         "OpenMP": str(specification) if specification else "none (serial build)",
         "threads": get_num_threads(),
         "machine": platform.machine(),
@@ -60,15 +68,17 @@ def show_config() -> None:
 def _apply_environment() -> None:
     """Obey LOSSFAST_ISA and LOSSFAST_NUM_THREADS; a value that cannot be obeyed stops the import."""
     isa = os.environ.get("LOSSFAST_ISA")
-    available = runtime.available_isas()
+    available = available_isas()
     if isa and isa not in available:
-        raise ImportError(f"LOSSFAST_ISA = {isa!r} is not available here: choose one of {', '.join(available)}, or unset it")
-    runtime.use_isa(isa or available[-1])
+        raise ImportError(
+            f"LOSSFAST_ISA = {isa!r} is not available here: choose one of {', '.join(available)}, or unset it"
+        )
+    use_isa(isa or available[-1])
     threads = os.environ.get("LOSSFAST_NUM_THREADS")
     if threads:
         if not threads.isdecimal() or int(threads) < 1:
             raise ImportError(f"LOSSFAST_NUM_THREADS = {threads!r}: expected a positive integer, or unset it")
-        runtime.set_num_threads(int(threads))
+        set_thread_count(int(threads))
 
 
 _apply_environment()

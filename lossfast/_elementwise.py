@@ -10,7 +10,7 @@ import numpy as np
 
 from lossfast import _arrays
 from lossfast._drivers.elementwise import Elementwise, weight_sum
-from lossfast._loss import InputTargetLoss, Request, Result, _never, caller_arrays, result_dtype
+from lossfast._loss import InputTargetLoss, Request, _never, caller_arrays, result_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -41,7 +41,7 @@ class ElementwiseLoss(InputTargetLoss):
     def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
         _arrays.broadcastable(weight, self.multiplier, shape)
 
-    # ---- the call ----------------------------------------------------------------------------------------------------
+    # ---- the call --------------------------------------------------------------------------------------------------
 
     def _bind(self) -> None:
         parameters = tuple(getattr(self, name) for name in self.kernel_parameters)
@@ -129,7 +129,7 @@ class ElementwiseLoss(InputTargetLoss):
         return float(weight_sum((weight, sample_weight), shape))
 
     def _multiplier_gradient(self, named: dict[str, Array], factors: list[Any], mean: float) -> Array:
-        """The derivative of the loss by its weights: the loss of weight one, less the mean where they are its divisor."""
+        """The derivative by the weights: the loss of weight one, less the mean where they are its divisor."""
         changes: dict[str, Any] = {self.multiplier: None, "reduction": "none"}
         unweighted = dataclasses.replace(self, **changes)
         gradient: Array = unweighted(*named.values()).astype(np.float64)

@@ -29,7 +29,7 @@ REGISTRY: dict[str, type[Loss]] = {}
 KERNEL_CURVATURE = {"exact": 0, "psd": 0, "fisher": 1, "majorizer": 2, "unit": 3}
 
 
-# ---- parameters --------------------------------------------------------------------------------------------------------
+# ---- parameters ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ def _never(*arrays: Any) -> None:
     """The quick entry of a loss that has none."""
 
 
-# ---- the base ----------------------------------------------------------------------------------------------------------
+# ---- the base ------------------------------------------------------------------------------------------------------
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, eq_default=False, field_specifiers=(number, integer, array))
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, eq_default=False, field_specifiers=(number, integer, array)
+)
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Loss:
     """What all losses share: parameters, the five methods and how a reduction is taken."""
@@ -135,7 +137,7 @@ class Loss:
             raise ValueError(f"reduction = {self.reduction!r} is not one of {', '.join(map(repr, self.reductions))}")
         self._bind()
 
-    # ---- the object --------------------------------------------------------------------------------------------
+    # ---- the object ------------------------------------------------------------------------------------------------
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -161,7 +163,7 @@ class Loss:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.parameters)
 
-    # ---- what a shape of loss provides --------------------------------------------------------------------------------
+    # ---- what a shape of loss provides -----------------------------------------------------------------------------
 
     def _bind(self) -> None:
         """Prepare the kernel and the quick entry."""
@@ -174,7 +176,7 @@ class Loss:
         """The unreduced loss in plain NumPy, and the weight of each element in the denominator of a mean."""
         raise NotImplementedError
 
-    # ---- the methods -------------------------------------------------------------------------------------------------
+    # ---- the methods -----------------------------------------------------------------------------------------------
 
     def reference(self, *arrays: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """The plain NumPy definition, in the precision of the arrays: slow, and what the kernels are tested against."""
@@ -447,7 +449,7 @@ class InputTargetLoss(Loss):
         return result
 
 
-# ---- results -----------------------------------------------------------------------------------------------------------
+# ---- results -------------------------------------------------------------------------------------------------------
 
 
 class Result:

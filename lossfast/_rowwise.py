@@ -13,9 +13,9 @@ from lossfast._drivers.rowwise import Rowwise, scan_labels
 from lossfast._loss import InputTargetLoss, Request, _never, array, caller_arrays, integer, result_dtype
 
 if TYPE_CHECKING:
-    from lossfast._arrays import Array, Shape
-
     from numpy.typing import ArrayLike
+
+    from lossfast._arrays import Array, Shape
 
 
 class RowwiseLoss(InputTargetLoss):
@@ -31,9 +31,7 @@ class RowwiseLoss(InputTargetLoss):
 
     def _bind(self) -> None:
         smoothing = getattr(self, "label_smoothing", 0.0)
-        kernel = Rowwise(
-            self.kernel, smoothing=smoothing, ignore_index=self.ignore_index, reduction=self.reduction
-        )
+        kernel = Rowwise(self.kernel, smoothing=smoothing, ignore_index=self.ignore_index, reduction=self.reduction)
         object.__setattr__(self, "_kernel", kernel)
         object.__setattr__(self, "_quick", kernel.quick if self.weight is None else _never)
 

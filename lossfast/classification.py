@@ -41,10 +41,11 @@ class BCELoss(ElementwiseLoss):
 
     Notes
     -----
-    Arrays: ``input``, probabilities in [0, 1], and ``target`` in [0, 1], of one shape. As PyTorch does, the value holds logarithms
-    above -100 and the gradient its denominator above float32(1e-12): near 0 and 1 the gradient is not that of the clamped
-    value. By the target the gradient is :math:`w (\log(1 - x) - \log x)`, unclamped. NaN is inside the domain and gives NaN.
-    Curvatures: exact (:math:`t / x^2 + (1 - t) / (1 - x)^2`), psd, fisher (:math:`1 / (x (1 - x))`), unit.
+    Arrays: ``input``, probabilities in [0, 1], and ``target`` in [0, 1], of one shape. As PyTorch does, the value
+    holds logarithms above -100 and the gradient its denominator above float32(1e-12): near 0 and 1 the gradient is
+    not that of the clamped value. By the target the gradient is :math:`w (\log(1 - x) - \log x)`, unclamped. NaN is
+    inside the domain and gives NaN. Curvatures: exact (:math:`t / x^2 + (1 - t) / (1 - x)^2`), psd, fisher (:math:`1
+    / (x (1 - x))`), unit.
 
     Accuracy: value and gradient within 4 ULP for targets 0 and 1, of the greater term for soft ones.
     """
@@ -91,15 +92,17 @@ class BCEWithLogitsLoss(ElementwiseLoss):
 
     Notes
     -----
-    Arrays: ``input``, any logits, and ``target`` of one shape; targets are usually in [0, 1] but not held to it. Infinite logits take
-    the limit, 0 or infinity (PyTorch gives NaN). Curvatures: exact (:math:`w (1 - t + v t)\,\sigma(x)\,\sigma(-x)`), psd, fisher (the
-    same), majorizer (:math:`w (1 - t + v t) / 4`, Böhning's bound), unit.
+    Arrays: ``input``, any logits, and ``target`` of one shape; targets are usually in [0, 1] but not held to it.
+    Infinite logits take the limit, 0 or infinity (PyTorch gives NaN). Curvatures: exact (:math:`w (1 - t + v
+    t)\,\sigma(x)\,\sigma(-x)`), psd, fisher (the same), majorizer (:math:`w (1 - t + v t) / 4`, Böhning's bound),
+    unit.
 
     Accuracy: value and gradient within 4 ULP for targets 0 and 1, of the greatest term for soft ones.
 
     References
     ----------
-    D. Böhning, "Multinomial logistic regression algorithm", Ann. Inst. Statist. Math. 44 (1992), :doi:`10.1007/BF00048682`.
+    D. Böhning, "Multinomial logistic regression algorithm", Ann. Inst. Statist. Math. 44 (1992),
+    :doi:`10.1007/BF00048682`.
     """
 
     kernel = "bce_with_logits"
@@ -151,8 +154,9 @@ class NLLLoss(RowwiseLoss):
 
     Notes
     -----
-    Arrays: ``input``, log-probabilities of shape (C,), (N, C) or (N, C, d1, ...), and ``target``, class indices of shape (), (N,) or
-    (N, d1, ...) in any integer dtype. Only the log-probability at the label is read. Curvatures: exact (0), psd, unit.
+    Arrays: ``input``, log-probabilities of shape (C,), (N, C) or (N, C, d1, ...), and ``target``, class indices of
+    shape (), (N,) or (N, d1, ...) in any integer dtype. Only the log-probability at the label is read. Curvatures:
+    exact (0), psd, unit.
 
     Accuracy: value and gradient within 2 ULP.
     """
@@ -187,8 +191,8 @@ class CrossEntropyLoss(RowwiseLoss):
     label_smoothing : float
         The share :math:`\epsilon` of the target that is spread over all classes, in [0, 1].
     reduction : {"mean", "sum", "none"}
-        With labels the mean is divided by the summed weights of those that count (NaN, with a gradient of zeros, if none does);
-        with probabilities by the number of rows.
+        With labels the mean is divided by the summed weights of those that count (NaN, with a gradient of zeros, if
+        none does); with probabilities by the number of rows.
 
     Raises
     ------
@@ -199,17 +203,19 @@ class CrossEntropyLoss(RowwiseLoss):
 
     Notes
     -----
-    Arrays: ``input``, logits of shape (C,), (N, C) or (N, C, d1, ...); no softmax goes before this loss. ``target``, class indices of
-    shape (), (N,) or (N, d1, ...) in any integer dtype, or floating class probabilities of the shape of ``input``; those are not held to sum to
-    1. A logit of -inf masks its class; at the label, or with label smoothing anywhere, the loss is infinite and the gradient
-    finite. A logit of +inf, a NaN, or a row of -inf gives NaN for its row. With probabilities, gradients exist by ``target`` and ``weight`` too.
-    Curvatures: exact, psd, fisher (the same as exact), majorizer (:math:`S / 2`), unit.
+    Arrays: ``input``, logits of shape (C,), (N, C) or (N, C, d1, ...); no softmax goes before this loss. ``target``,
+    class indices of shape (), (N,) or (N, d1, ...) in any integer dtype, or floating class probabilities of the shape
+    of ``input``; those are not held to sum to 1. A logit of -inf masks its class; at the label, or with label
+    smoothing anywhere, the loss is infinite and the gradient finite. A logit of +inf, a NaN, or a row of -inf gives
+    NaN for its row. With probabilities, gradients exist by ``target`` and ``weight`` too. Curvatures: exact, psd,
+    fisher (the same as exact), majorizer (:math:`S / 2`), unit.
 
     Accuracy: as the label's probability goes to 1, value and gradient keep their relative accuracy.
 
     References
     ----------
-    C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, :doi:`10.1109/CVPR.2016.308` (label smoothing).
+    C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, :doi:`10.1109/CVPR.2016.308` (label
+    smoothing).
     """
 
     kernel = "cross_entropy"

@@ -44,9 +44,9 @@ class MSELoss(_RegressionLoss):
 
     Notes
     -----
-    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. No factor ½. A NaN gives a NaN value and a
-    NaN gradient at its element; an infinite difference gives an infinite value and gradient. Curvatures: exact, psd, fisher,
-    majorizer (all 2), unit.
+    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. No factor ½. A NaN gives a NaN
+    value and a NaN gradient at its element; an infinite difference gives an infinite value and gradient. Curvatures:
+    exact, psd, fisher, majorizer (all 2), unit.
 
     Accuracy: value and gradient within 4 ULP.
     """
@@ -66,7 +66,7 @@ class MSELoss(_RegressionLoss):
 class L1Loss(_RegressionLoss):
     r"""Absolute error.
 
-    .. math:: \ell(x, t) = w\,|x - t|, \qquad \partial_x \ell = w\,\operatorname{sign}(x - t), \qquad \partial_x^2 \ell = 0
+    .. math:: \ell(x, t) = w\,|x - t|, \quad \partial_x \ell = w\,\operatorname{sign}(x - t), \quad \partial_x^2 \ell = 0
 
     Parameters
     ----------
@@ -77,9 +77,10 @@ class L1Loss(_RegressionLoss):
 
     Notes
     -----
-    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. The derivative at the kink is 0. A NaN gives
-    a NaN value and a NaN gradient (PyTorch's gradient is 0 there); an infinite difference gives ±1. Curvatures: exact (0), psd,
-    majorizer (:math:`1 / \max(|x - t|, \epsilon)`, the weight of iteratively reweighted least squares), unit.
+    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. The derivative at the kink is 0. A
+    NaN gives a NaN value and a NaN gradient (PyTorch's gradient is 0 there); an infinite difference gives ±1.
+    Curvatures: exact (0), psd, majorizer (:math:`1 / \max(|x - t|, \epsilon)`, the weight of iteratively reweighted
+    least squares), unit.
 
     Accuracy: value and gradient within 1 ULP.
     """
@@ -100,7 +101,9 @@ class HuberLoss(_RegressionLoss):
     r"""Huber's loss: quadratic near zero, linear beyond ``delta``.
 
     .. math::
-        \ell(x, t) = w \begin{cases} \tfrac12 d^2 & |d| < \delta \\ \delta\,(|d| - \tfrac12 \delta) & \text{else} \end{cases},
+        \ell(x, t) = w \begin{cases}
+            \tfrac12 d^2 & |d| < \delta \\ \delta\,(|d| - \tfrac12 \delta) & \text{else}
+        \end{cases},
         \qquad \partial_x \ell = w \operatorname{clip}(d, -\delta, \delta), \qquad d = x - t
 
     Parameters
@@ -108,21 +111,24 @@ class HuberLoss(_RegressionLoss):
     delta : float
         Where the loss turns linear; positive.
     weight : array_like, optional
-        One weight per element, of the shape of ``input``; a mean is still divided by the number of elements, as PyTorch's is.
+        One weight per element, of the shape of ``input``; a mean is still divided by the number of elements, as
+        PyTorch's is.
     reduction : {"mean", "sum", "none"}
         The mean is over all elements of the broadcast loss.
 
     Notes
     -----
-    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. The second derivative at ``|d| = delta`` is that
-    of the quadratic side, 1. A NaN gives a NaN value and gradient; an infinite difference gives an infinite value and a gradient of
-    ``±delta``. Curvatures: exact, psd, majorizer (:math:`\min(1, \delta / |d|)`), unit.
+    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. The second derivative at ``|d| =
+    delta`` is that of the quadratic side, 1. A NaN gives a NaN value and gradient; an infinite difference gives an
+    infinite value and a gradient of ``±delta``. Curvatures: exact, psd, majorizer (:math:`\min(1, \delta / |d|)`),
+    unit.
 
     Accuracy: value and gradient within 4 ULP.
 
     References
     ----------
-    P. J. Huber, "Robust estimation of a location parameter", Ann. Math. Statist. 35 (1964), :doi:`10.1214/aoms/1177703732`.
+    P. J. Huber, "Robust estimation of a location parameter", Ann. Math. Statist. 35 (1964),
+    :doi:`10.1214/aoms/1177703732`.
     """
 
     kernel = "huber"
@@ -146,7 +152,7 @@ class SmoothL1Loss(_RegressionLoss):
 
     .. math::
         \ell(x, t) = \begin{cases} \tfrac12 d^2 / \beta & |d| < \beta \\ |d| - \tfrac12 \beta & \text{else} \end{cases},
-        \qquad \partial_x \ell = \begin{cases} d / \beta & |d| < \beta \\ \operatorname{sign} d & \text{else} \end{cases}
+        \quad \partial_x \ell = \begin{cases} d / \beta & |d| < \beta \\ \operatorname{sign} d & \text{else} \end{cases}
 
     Parameters
     ----------
@@ -157,9 +163,9 @@ class SmoothL1Loss(_RegressionLoss):
 
     Notes
     -----
-    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. A NaN gives a NaN value and gradient, also with
-    ``beta=0`` (PyTorch's gradient is 0 there); an infinite difference gives an infinite value and ±1. Curvatures: exact, psd,
-    majorizer (:math:`\min(1 / \beta, 1 / |d|)`), unit.
+    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. A NaN gives a NaN value and
+    gradient, also with ``beta=0`` (PyTorch's gradient is 0 there); an infinite difference gives an infinite value and
+    ±1. Curvatures: exact, psd, majorizer (:math:`\min(1 / \beta, 1 / |d|)`), unit.
 
     Accuracy: value and gradient within 4 ULP.
 

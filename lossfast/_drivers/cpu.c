@@ -44,13 +44,12 @@ static const struct {
     const char *name;
     int level;
     const lf_table *f32, *f64;
-} isas[] = {
-    LF_LEVEL(baseline, 0)
+} isas[] = {LF_LEVEL(baseline, 0)
 #ifdef LF_HAVE_AVX2
-        LF_LEVEL(avx2, 1)
+                LF_LEVEL(avx2, 1)
 #endif
 #ifdef LF_HAVE_AVX512
-            LF_LEVEL(avx512, 2)
+                    LF_LEVEL(avx512, 2)
 #endif
 };
 

@@ -1,4 +1,5 @@
-/* Which instruction sets this build has, which of them this processor and its operating system run, and which is in use. */
+/* Which instruction sets this build has, which of them this processor and its operating system run, and which is in
+ * use. */
 #ifndef LF_CPU_H
 #define LF_CPU_H
 

@@ -1,6 +1,5 @@
 """Losses of one element at a time: blocks of the common iteration space, weights, reductions, results of any layout."""
 
-cimport cython
 cimport numpy as cnp
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
@@ -8,9 +7,6 @@ from libc.stdlib cimport free, malloc
 from lossfast._drivers.runtime cimport (
     LF_BLOCK,
     LF_EVERYTHING,
-    LF_FLOAT32,
-    LF_FLOAT64,
-    LF_MAX_DIMS,
     LF_MAX_OPERANDS,
     LF_MAX_PARAMETERS,
     LF_OUT_GRAD,
@@ -39,7 +35,7 @@ from lossfast._drivers.runtime cimport (
 
 cnp.import_array()
 
-# Nanoseconds per element on one thread, for the decision whether to wake others; a factor of two either way is harmless.
+# Nanoseconds per element on one thread, for the decision whether to wake others; a factor of two is harmless.
 cdef double COST = 0.4
 # Results from this size on are written around the cache.
 cdef Py_ssize_t STREAM_BYTES = 32 << 20
@@ -155,7 +151,8 @@ cdef void set_loop(Call *call, int index, bint grad, bint hess, bint everything)
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
     """Run all blocks; `sum_of_values` may be NULL where none is wanted."""
-    cdef Py_ssize_t blocks = (call.n + LF_BLOCK - 1) // LF_BLOCK, longest = call.n if call.n < LF_BLOCK else LF_BLOCK
+    cdef Py_ssize_t blocks = (call.n + LF_BLOCK - 1) // LF_BLOCK
+    cdef Py_ssize_t longest = call.n if call.n < LF_BLOCK else LF_BLOCK
     cdef int threads = team(call.n * COST * (call.itemsize >> 2), blocks)
     cdef double few_partials[16]
     cdef double *partials = NULL
@@ -189,7 +186,8 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
 
 cdef object new_result(Call *call, int which, cnp.ndarray like):
     """A fresh array for an output of the call, alike in shape and dtype."""
-    cdef cnp.ndarray result = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(like), cnp.PyArray_DIMS(like), cnp.PyArray_TYPE(like), 0)
+    cdef cnp.ndarray result
+    result = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(like), cnp.PyArray_DIMS(like), cnp.PyArray_TYPE(like), 0)
     call.wanted[which] = call.output[which].direct = 1
     call.output[which].data = <char *> cnp.PyArray_DATA(result)
     return result
@@ -217,12 +215,12 @@ cdef class Elementwise:
             raise LookupError(f"no elementwise kernel is named {name!r}")
         self.operands = table.elementwise[self.index].operands
         if len(parameters) != table.elementwise[self.index].parameters:
-            raise TypeError(f"kernel {name!r} takes {table.elementwise[self.index].parameters} parameters: {parameters}")
+            raise TypeError(f"{name!r} takes {table.elementwise[self.index].parameters} parameters: {parameters}")
         for k in range(LF_MAX_PARAMETERS):
             self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
 
     def quick(self, object input, object target, int order, double floor=NEGATIVE_INFINITY):
-        """Value, gradient and Hessian by `input`, as many as `order` says, of two plain arrays; None where there is more to do.
+        """Value, gradient and Hessian, as many as `order` says, of two plain arrays; None where there is more to do.
 
         Plain: alike in shape and in native float dtype, aligned, C-contiguous, not empty, inside the domain. One result
         comes by itself, several in a tuple.
@@ -293,8 +291,8 @@ cdef class Elementwise:
     ):
         """The general call: arrays of any readable dtype and layout that broadcast to `shape`, which is not empty.
 
-        `value`, `grads[k]` and `hesses[k]` are result arrays of `shape`, or None. Returns the sum of the weighted values
-        if `reduced`, and whether an operand was outside of the domain.
+        `value`, `grads[k]` and `hesses[k]` are result arrays of `shape`, or None. Returns the sum of the weighted
+        values if `reduced`, and whether an operand was outside of the domain.
         """
         cdef Call call
         cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
@@ -380,7 +378,6 @@ def weight_sum(tuple weights, tuple shape):
 
 def map_array(str name, cnp.ndarray array, cnp.ndarray out, int itemsize):
     """Apply a map of the kernel table to every element; `out` has the shape of `array` and may be it."""
-    cdef Call call
     cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
     cdef lf_array *arrays[2]
     cdef MapCall mapped

@@ -1,11 +1,12 @@
-/* Threads. OpenMP says how many (omp_get_max_threads, so that OMP_NUM_THREADS and threadpoolctl are obeyed); the regions
- * themselves run on a pool of our own.
+/* Threads. OpenMP says how many (omp_get_max_threads, so that OMP_NUM_THREADS and threadpoolctl are obeyed); the
+ * regions themselves run on a pool of our own.
  *
  * The end of an OpenMP region waits for every thread of the team, also for one that has not begun. Where the threads
- * sleep, or where other processes keep the processors busy, that is a turn of the scheduler: measured with libgomp on two
- * processors, 8 ms for 17 us of work beside one busy process, and up to 8 ms for the first region after a rest. Here the
- * caller works on without waiting for anybody; a helper that wakes late finds nothing left to do, and only one that holds
- * a turn of blocks is waited for. After fork the child makes helpers of its own, where libgomp would hang. */
+ * sleep, or where other processes keep the processors busy, that is a turn of the scheduler: measured with libgomp on
+ * two processors, 8 ms for 17 us of work beside one busy process, and up to 8 ms for the first region after a rest.
+ * Here the caller works on without waiting for anybody; a helper that wakes late finds nothing left to do, and only one
+ * that holds a turn of blocks is waited for. After fork the child makes helpers of its own, where libgomp would hang.
+ */
 #define _GNU_SOURCE /* sched_getaffinity, CPU_COUNT */
 
 #include "parallel.h"
@@ -67,11 +68,11 @@ static int helpers, sleeping; /* under the lock */
 static atomic_int awake;      /* helpers that look out for work without sleeping */
 static atomic_ulong posted;   /* jobs so far: what those look at */
 
-/* A helper looks out for so long before it sleeps, and a caller for the last turn before it does: about the cost of being
- * woken. */
+/* A helper looks out for so long before it sleeps, and a caller for the last turn before it does: about the cost of
+ * being woken. */
 static const double LOOK_OUT_NS = 50e3;
-/* With helpers awake a region costs a microsecond. To wake one takes 50 to 100 us on a virtual machine, most of it in the
- * caller's own time. */
+/* With helpers awake a region costs a microsecond. To wake one takes 50 to 100 us on a virtual machine, most of it in
+ * the caller's own time. */
 static double awake_work_ns = 40e3, asleep_work_ns = 400e3;
 
 static double now(void) {
@@ -210,7 +211,8 @@ void lf_run(int threads, ptrdiff_t blocks, lf_task task, void *context) {
     pthread_mutex_unlock(&lock);
 }
 
-/* ---- life of the process -------------------------------------------------------------------------------------------- */
+/* ---- life of the process --------------------------------------------------------------------------------------------
+ */
 
 /* The child has one thread, and the lock as another may have left it. */
 static void in_child(void) {

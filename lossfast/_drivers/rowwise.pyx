@@ -4,7 +4,6 @@ An array with a class axis is described by its row axes, as any other array of t
 classes. Rows are walked in the memory order of the input.
 """
 
-cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
@@ -358,7 +357,7 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     return 0
 
 
-# ---- labels ------------------------------------------------------------------------------------------------------------
+# ---- labels --------------------------------------------------------------------------------------------------------
 
 
 cdef struct Scan:
@@ -409,7 +408,6 @@ def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object 
     """
     cdef Scan scan
     cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
-    cdef lf_array *arrays[2]
     cdef cnp.ndarray weights
     cdef Py_ssize_t k, blocks
     cdef int threads
@@ -464,7 +462,7 @@ def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object 
     return outside, weight_sum
 
 
-# ---- the entry ---------------------------------------------------------------------------------------------------------
+# ---- the entry -----------------------------------------------------------------------------------------------------
 
 
 cdef int take_table(Call *call, int which, object array, int axis, object row_shape) except -1:
@@ -512,8 +510,8 @@ cdef class Rowwise:
     def quick(self, object input, object target, int order, double floor=NEGATIVE_INFINITY):
         """Value, gradient and Hessian, as many as `order` says, of plain rows; None where there is more to do.
 
-        Plain: `input` an (N, C) native float array, aligned and C-contiguous, `target` N contiguous int64 labels that are
-        all inside or ignored, not all ignored, no weights.
+        Plain: `input` an (N, C) native float array, aligned and C-contiguous, `target` N contiguous int64 labels that
+        are all inside or ignored, not all ignored, no weights.
         """
         cdef cnp.ndarray x, y, array
         cdef Call call

@@ -89,7 +89,8 @@ cdef extern from "abi.h" nogil:
         ) noexcept nogil
         void (*stream)(void *to, const void *source, Py_ssize_t n) noexcept nogil
         void (*transpose)(
-            const void *source, Py_ssize_t from_stride, void *to, Py_ssize_t to_stride, Py_ssize_t rows, Py_ssize_t columns
+            const void *source, Py_ssize_t from_stride, void *to, Py_ssize_t to_stride, Py_ssize_t rows,
+            Py_ssize_t columns
         ) noexcept nogil
         void (*fill)(void *to, Py_ssize_t n, double value) noexcept nogil
         void (*multiply)(void *product, const void *factor, Py_ssize_t n) noexcept nogil

@@ -1,9 +1,6 @@
 """The kernel tables, the instruction set in use, threads, and how a NumPy array is described to a kernel."""
 
-cimport cython
 cimport numpy as cnp
-
-import numpy as np
 
 cnp.import_array()
 
@@ -25,7 +22,7 @@ cdef extern from "parallel.h" nogil:
     int lf_openmp_version()
 
 
-# ---- instruction sets --------------------------------------------------------------------------------------------------
+# ---- instruction sets ----------------------------------------------------------------------------------------------
 
 
 def built_isas():
@@ -73,19 +70,19 @@ cdef int reduction_code(str reduction) except -1:
     return {"none": NONE, "mean": MEAN, "sum": SUM}[reduction]
 
 
-# ---- threads -----------------------------------------------------------------------------------------------------------
+# ---- threads -------------------------------------------------------------------------------------------------------
 
 
-def get_num_threads():
+def thread_count():
     return lf_threads()
 
 
-def set_num_threads(int n):
+def set_thread_count(int n):
     lf_set_threads(n)
 
 
 def set_thresholds(double awake_nanoseconds, double asleep_nanoseconds):
-    """Work below which a call stays serial: with helpers awake, and with helpers asleep. For tests and measurements."""
+    """Work below which a call stays serial: with helpers awake, and with helpers asleep (tests, measurements)."""
     lf_set_thresholds(awake_nanoseconds, asleep_nanoseconds)
 
 
@@ -111,7 +108,7 @@ cdef double total(const double *partials, Py_ssize_t count) noexcept nogil:
     return result
 
 
-# ---- arrays ------------------------------------------------------------------------------------------------------------
+# ---- arrays --------------------------------------------------------------------------------------------------------
 
 cdef dict KINDS = {
     ("b", 1): LF_BOOL,
@@ -165,7 +162,7 @@ cdef inline Py_ssize_t magnitude(Py_ssize_t stride) noexcept nogil:
 cdef int settle(int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize) noexcept:
     """Walk the axes in the memory order of the first array, with as few axes as all arrays allow; returns how many.
 
-    `arrays` share `shape`, which is rewritten with their strides. Sets `direct` where a block of REAL can be used in place.
+    `arrays` share `shape`, which is rewritten with their strides. Sets `direct` where a block can be used in place.
     """
     cdef int axis, other, kept = 0, i
     cdef Py_ssize_t length, stride

@@ -38,8 +38,8 @@ typedef enum {
 typedef struct {
     char *data;
     lf_kind kind;
-    int swapped;            /* bytes in the order that is not the machine's */
-    int direct;             /* aligned, native, contiguous REAL: used in place, never copied */
+    int swapped; /* bytes in the order that is not the machine's */
+    int direct;  /* aligned, native, contiguous REAL: used in place, never copied */
     int ndim;
     const ptrdiff_t *shape; /* shared by all arrays of a call */
     ptrdiff_t strides[LF_MAX_DIMS];
@@ -59,8 +59,8 @@ typedef struct {
     lf_curvature curvature;
 } lf_settings;
 
-/* outputs: value, the gradients of the operands, their Hessians. LF_VALUE_GRAD and LF_VALUE_GRAD_HESS write those of the
- * first operand and LF_EVERYTHING all of them; each writes all its outputs. An output may be an operand itself.
+/* outputs: value, the gradients of the operands, their Hessians. LF_VALUE_GRAD and LF_VALUE_GRAD_HESS write those of
+ * the first operand and LF_EVERYTHING all of them; each writes all its outputs. An output may be an operand itself.
  * Returns whether an operand left the domain of the loss. */
 enum { LF_OUT_VALUE = 0, LF_OUT_GRAD = 1, LF_OUT_HESS = 1 + LF_MAX_OPERANDS, LF_OUTPUTS = 1 + 2 * LF_MAX_OPERANDS };
 typedef int (*lf_elementwise_loop)(ptrdiff_t n, const void *const *operands, const lf_settings *settings,
@@ -80,19 +80,19 @@ enum { LF_LANES = 256, LF_LANE_MULTIPLE = 16 };
 typedef struct {
     ptrdiff_t classes;
     double smoothing;
-    const void *class_weight;    /* REAL[classes], or NULL for ones */
-    double floor;                /* as in lf_settings */
+    const void *class_weight; /* REAL[classes], or NULL for ones */
+    double floor;             /* as in lf_settings */
     lf_curvature curvature;
 } lf_row_settings;
 
 /* One row with its classes side by side, or `lanes` rows with class c of lane l at [c * stride + l]. */
 typedef struct {
     ptrdiff_t lanes, stride;
-    const void *input;           /* REAL */
-    const int32_t *label;        /* per lane, -1 for an ignored row; NULL with target probabilities */
-    const void *target;          /* REAL probabilities, or NULL */
-    const void *scale;           /* REAL per lane: multiplies gradients and Hessians */
-    void *value;                 /* REAL per lane */
+    const void *input;               /* REAL */
+    const int32_t *label;            /* per lane, -1 for an ignored row; NULL with target probabilities */
+    const void *target;              /* REAL probabilities, or NULL */
+    const void *scale;               /* REAL per lane: multiplies gradients and Hessians */
+    void *value;                     /* REAL per lane */
     void *grad, *hess, *target_grad; /* as input; NULL where not wanted; grad may be input */
 } lf_rows;
 

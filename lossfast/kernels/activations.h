@@ -22,7 +22,8 @@ MAP(sigmoid)
 MAP(softplus)
 MAP(log_sigmoid)
 
-/* The greatest exponential is 1 and stays out of the sum, so that log(sum) = log1p(rest) keeps its relative accuracy. */
+/* The greatest exponential is 1 and stays out of the sum, so that log(sum) = log1p(rest) keeps its relative accuracy.
+ */
 static void softmax_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes;
     const REAL *x = rows->input, max = row_max(x, n);
@@ -74,7 +75,8 @@ static void log_softmax_lanes(const lf_row_settings *settings, const lf_rows *ro
 
 ROWWISE(log_softmax, 64)
 
-/* An infinite maximum is the result: nothing finite adds to it, and inf - inf below would be NaN. NaN is found first. */
+/* An infinite maximum is the result: nothing finite adds to it, and inf - inf below would be NaN. NaN is found first.
+ */
 static inline REAL log_sum_exp(REAL max, REAL rest, REAL nan_or_zero) {
     const REAL finite = max + lf_log1p(rest), unbounded = ABS(max) == REAL_INF ? max : finite;
     return nan_or_zero == R(0.0) ? unbounded : nan_or_zero;

@@ -1,6 +1,6 @@
-/* Blocks in and out: conversion of any NumPy kind at any stride to contiguous REAL and back, and the passes over a block
- * that are nobody's loss: sums, products, fills. Compiled per instruction set like the losses, since they share the
- * loop with them. */
+/* Blocks in and out: conversion of any NumPy kind at any stride to contiguous REAL and back, and the passes over a
+ * block that are nobody's loss: sums, products, fills. Compiled per instruction set like the losses, since they share
+ * the loop with them. */
 #ifndef LF_BLOCKS_H
 #define LF_BLOCKS_H
 
@@ -34,7 +34,8 @@ static inline float float_of_half(uint16_t h) {
 
 static inline uint16_t half_of_float(float x) {
     const uint32_t u = bits_of_float(x), magnitude = u & 0x7fffffffu, sign = (u >> 16) & 0x8000u;
-    /* normal: rebias the exponent, round half to even; subnormal: adding 0.5f leaves multiples of 2^-24 in the fraction */
+    /* normal: rebias the exponent, round half to even; subnormal: adding 0.5f leaves multiples of 2^-24 in the fraction
+     */
     const uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
     const uint32_t subnormal = bits_of_float(float_of_bits(magnitude) + 0.5f) - 0x3f000000u;
     uint32_t half = magnitude < (113u << 23) ? subnormal : normal;
@@ -132,7 +133,8 @@ static void store(lf_kind kind, int swapped, char *to, ptrdiff_t stride, ptrdiff
     }
 }
 
-/* ---- a block of an array of any layout ----------------------------------------------------------------------------- */
+/* ---- a block of an array of any layout -----------------------------------------------------------------------------
+ */
 
 /* Calls RUN(pointer, stride, count, done) for every run along the last axis of [start, start + n). */
 #define LF_FOR_RUNS(array, start, n, RUN)                                                                              \
@@ -145,7 +147,7 @@ static void store(lf_kind kind, int swapped, char *to, ptrdiff_t stride, ptrdiff
         pointer += index[axis] * (array)->strides[axis];                                                               \
     }                                                                                                                  \
     while (done < (n)) {                                                                                               \
-        const ptrdiff_t left = (array)->shape[last] - index[last], count = left < (n)-done ? left : (n)-done;          \
+        const ptrdiff_t left = (array)->shape[last] - index[last], count = left < (n) - done ? left : (n) - done;      \
         RUN((array)->kind, (array)->swapped, pointer, (array)->strides[last], count, done);                            \
         done += count;                                                                                                 \
         pointer -= index[last] * (array)->strides[last];                                                               \
@@ -263,7 +265,8 @@ static void transpose(const void *from_, ptrdiff_t from_stride, void *to_, ptrdi
             to[c * to_stride + r] = from[r * from_stride + c];
 }
 
-/* ---- passes over a block -------------------------------------------------------------------------------------------- */
+/* ---- passes over a block --------------------------------------------------------------------------------------------
+ */
 
 static void fill(void *to_, ptrdiff_t n, double value) {
     REAL *to = to_;

@@ -8,10 +8,11 @@
 /* 0 * inf is 0 where the factor 0 says that the term is absent. */
 #define TERM(factor, x) ((factor) == R(0.0) ? R(0.0) : (factor) * (x))
 
-/* ---- binary ------------------------------------------------------------------------------------------------------------ */
+/* ---- binary
+ * ------------------------------------------------------------------------------------------------------------ */
 
-/* Logarithms are held above -100 and the gradient's denominator above float32(1e-12), as PyTorch does in both precisions:
- * the gradient is that of the loss with a bounded slope, not of the clamped value. */
+/* Logarithms are held above -100 and the gradient's denominator above float32(1e-12), as PyTorch does in both
+ * precisions: the gradient is that of the loss with a bounded slope, not of the clamped value. */
 ELEMENTWISE(bce, (input, target), ()) {
     const REAL x = input, y = R(1.0) - input, t = target, u = R(1.0) - target;
     const REAL log_x = lf_log(x), log_y = lf_log1p(-x);
@@ -29,19 +30,23 @@ static inline POINT bce_of_logits(REAL x, REAL t, REAL positive_weight) {
     const LOGISTIC logistic = lf_logistic(x);
     const REAL negative = R(1.0) - t, positive = positive_weight * t, weight = negative + positive;
     const REAL variance = logistic.sigmoid * logistic.sigmoid_neg, nan_or_zero = x == x ? R(0.0) : x;
-    return (POINT){.value = TERM(negative, logistic.softplus) + TERM(positive, logistic.softplus_neg),
-                   .grad = {negative * logistic.sigmoid - positive * logistic.sigmoid_neg,
-                            positive_weight == R(1.0) ? -x : TERM(positive_weight, logistic.softplus_neg) - logistic.softplus},
-                   .hess = {weight * variance, nan_or_zero},
-                   .fisher = {weight * variance, nan_or_zero},
-                   .majorizer = {R(0.25) * weight + nan_or_zero, nan_or_zero}};
+    return (POINT){
+        .value = TERM(negative, logistic.softplus) + TERM(positive, logistic.softplus_neg),
+        .grad = {negative * logistic.sigmoid - positive * logistic.sigmoid_neg,
+                 positive_weight == R(1.0) ? -x : TERM(positive_weight, logistic.softplus_neg) - logistic.softplus},
+        .hess = {weight * variance, nan_or_zero},
+        .fisher = {weight * variance, nan_or_zero},
+        .majorizer = {R(0.25) * weight + nan_or_zero, nan_or_zero}};
 }
 
 ELEMENTWISE(bce_with_logits, (input, target), ()) { return bce_of_logits(input, target, R(1.0)); }
 
-ELEMENTWISE(bce_with_logits_weighted, (input, target, pos_weight), ()) { return bce_of_logits(input, target, pos_weight); }
+ELEMENTWISE(bce_with_logits_weighted, (input, target, pos_weight), ()) {
+    return bce_of_logits(input, target, pos_weight);
+}
 
-/* ---- negative log likelihood ---------------------------------------------------------------------------------------------- */
+/* ---- negative log likelihood
+ * ---------------------------------------------------------------------------------------------- */
 
 static inline REAL class_weight(const lf_row_settings *settings, ptrdiff_t c) {
     return settings->class_weight ? ((const REAL *)settings->class_weight)[c] : R(1.0);
@@ -91,7 +96,8 @@ static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
 
 ROWWISE(nll, 0)
 
-/* ---- cross entropy ---------------------------------------------------------------------------------------------------------
+/* ---- cross entropy
+ * ---------------------------------------------------------------------------------------------------------
  *
  * loss = -sum_c q_c log p_c with p = softmax(x), q_c = w_c ((1 - eps) t_c + eps / C), t the target probabilities or one
  * at the label. With m = max x and total = sum_c e^(x_c - m):
@@ -100,7 +106,6 @@ ROWWISE(nll, 0)
  *
  * where no term cancels. `rest` is total without the label's exponential (without the greatest one where there is no
  * label): as the label's p -> 1, loss = log1p(rest) and dx = -S rest / total keep their relative accuracy. */
-
 
 /* What row and lanes agree on, for one class. `target` is NULL with labels: their own mass is `own`, at the label. */
 static inline REAL spread_mass(const lf_row_settings *settings, const REAL *target, ptrdiff_t at, ptrdiff_t c) {
@@ -130,7 +135,8 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
         return;
     }
     const int spread = target || settings->smoothing > 0.0;
-    const REAL max = row_max(x, n), own = target ? R(0.0) : (REAL)(1.0 - settings->smoothing) * class_weight(settings, label);
+    const REAL max = row_max(x, n),
+               own = target ? R(0.0) : (REAL)(1.0 - settings->smoothing) * class_weight(settings, label);
     const ptrdiff_t apart = target ? row_argmax(x, n, max) : label;
     const REAL x_apart = x[apart];
 
@@ -149,7 +155,8 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
     const REAL q_apart = spread ? own + spread_mass(settings, target, apart, apart) : own;
     const REAL mass = (REAL)((double)own + spread_total);
 
-    const REAL rest = row_exp_sum(x, n, max, apart, grad), exp_apart = lf_exp_nonpositive(x_apart - max), total = rest + exp_apart;
+    const REAL rest = row_exp_sum(x, n, max, apart, grad), exp_apart = lf_exp_nonpositive(x_apart - max),
+               total = rest + exp_apart;
     const REAL log_total = lf_log1p(x_apart == max ? rest : total - R(1.0));
     *(REAL *)rows->value = target ? distance + mass * log_total
                                   : own * ((max - x_apart) + log_total) + (distance + spread_sum * log_total);

@@ -79,11 +79,11 @@ typedef struct {
 #define LF_STORE_GRAD_HESS LF_STORE_GRAD h0[i] = AT_LEAST(point.hess[0], floor_) * scale;
 #define LF_STORE_OPERAND(k)                                                                                            \
     if (K > k) {                                                                                                       \
-        const REAL hess = curvature == LF_FISHER      ? point.fisher[k]                                                \
-                          : curvature == LF_MAJORIZER ? point.majorizer[k]                                             \
-                          : curvature == LF_EXACT     ? point.hess[k]                                                  \
+        const REAL hess = curvature == LF_FISHER       ? point.fisher[k]                                               \
+                          : curvature == LF_MAJORIZER  ? point.majorizer[k]                                            \
+                          : curvature == LF_EXACT      ? point.hess[k]                                                 \
                           : point.value == point.value ? R(1.0)                                                        \
-                                                      : point.value;                                                   \
+                                                       : point.value;                                                  \
         g##k[i] = point.grad[k] * scale;                                                                               \
         h##k[i] = AT_LEAST(hess, floor_) * scale;                                                                      \
     }
@@ -102,7 +102,9 @@ typedef struct {
         __attribute__((unused)) REAL nothing LF_REALS OPERANDS LF_REALS PARAMETERS)
 
 #define ELEMENTWISE_ENTRY(name)                                                                                        \
-    {#name, name##_operands, name##_parameters, {name##_value, name##_value_grad, name##_value_grad_hess,              \
-                                                 name##_everything}},
+    {#name,                                                                                                            \
+     name##_operands,                                                                                                  \
+     name##_parameters,                                                                                                \
+     {name##_value, name##_value_grad, name##_value_grad_hess, name##_everything}},
 
 #endif

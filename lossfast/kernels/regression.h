@@ -20,11 +20,11 @@ ELEMENTWISE(mse, (input, target), ()) {
 ELEMENTWISE(l1, (input, target), ()) {
     const REAL d = input - target, a = ABS(d), zero = d == d ? R(0.0) : d;
     const REAL majorizer = R(1.0) / AT_LEAST(a, REAL_EPS);
-    return (POINT){
-        .value = a, .grad = {SIGN(d), -SIGN(d)}, .hess = {zero, zero}, .majorizer = {majorizer, majorizer}};
+    return (POINT){.value = a, .grad = {SIGN(d), -SIGN(d)}, .hess = {zero, zero}, .majorizer = {majorizer, majorizer}};
 }
 
-/* Huber (1964), doi:10.1214/aoms/1177703732. With |d| and delta both infinite the linear side counts: NaN, as in PyTorch. */
+/* Huber (1964), doi:10.1214/aoms/1177703732. With |d| and delta both infinite the linear side counts: NaN, as in
+ * PyTorch. */
 ELEMENTWISE(huber, (input, target), (delta)) {
     const REAL d = input - target, a = ABS(d), grad = CLAMP(d, -delta, delta);
     const REAL hess = a <= delta ? R(1.0) : a > delta ? R(0.0) : a, majorizer = a <= delta ? R(1.0) : delta / a;

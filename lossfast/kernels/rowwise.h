@@ -17,7 +17,8 @@ enum { LF_ROW_BLOCK = 1024 };
 /* Classes whose exponentials a lane adds in REAL before they go to its float64 sum. */
 enum { LF_CLASS_BLOCK = 16 };
 
-/* ---- one row -------------------------------------------------------------------------------------------------------- */
+/* ---- one row --------------------------------------------------------------------------------------------------------
+ */
 
 /* NaN is passed over; the exponentials find it. */
 static REAL row_max(const REAL *x, ptrdiff_t n) {
@@ -77,7 +78,8 @@ static REAL row_exp_sum(const REAL *x, ptrdiff_t n, REAL max, ptrdiff_t without,
     return (REAL)total;
 }
 
-/* ---- rows in lanes ---------------------------------------------------------------------------------------------------- */
+/* ---- rows in lanes
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void lanes_max(const lf_rows *rows, ptrdiff_t classes, REAL *restrict max) {
     for (ptrdiff_t l = 0; l < LF_LANES; l++)
@@ -100,8 +102,8 @@ static void lanes_argmax(const lf_rows *rows, ptrdiff_t classes, const REAL *res
 }
 
 /* As row_exp_sum, lane by lane; exps has the stride of the rows. */
-static void lanes_exp_sum(const lf_rows *rows, ptrdiff_t classes, const REAL *restrict max, const int32_t *restrict without,
-                          REAL *exps, REAL *restrict total) {
+static void lanes_exp_sum(const lf_rows *rows, ptrdiff_t classes, const REAL *restrict max,
+                          const int32_t *restrict without, REAL *exps, REAL *restrict total) {
     double wide[LF_LANES];
     REAL partial[LF_LANES], buffer[LF_LANES];
     for (ptrdiff_t l = 0; l < rows->lanes; l++)
