@@ -247,7 +247,7 @@ class CrossEntropyLoss(RowwiseLoss):
         rows, labels, kept = _rows_and_labels(log_p, target, self.ignore_index)
         weight = _class_weight(self.weight, rows)
         picked = np.take_along_axis(rows, labels[..., np.newaxis], -1)[..., 0]
-        loss = -(1 - smoothing) * weight[labels] * picked
+        loss = -(1 - smoothing) * weight[labels] * picked if smoothing < 1 else np.zeros_like(picked)
         if smoothing:
             loss = loss + _expected(np.broadcast_to(weight * (smoothing / rows.shape[-1]), rows.shape), rows)
         return np.where(kept, loss, 0), np.where(kept, weight[labels], 0)

@@ -66,7 +66,7 @@ class MSELoss(_RegressionLoss):
 class L1Loss(_RegressionLoss):
     r"""Absolute error.
 
-    .. math:: \ell(x, t) = w\,|x - t|, \quad \partial_x \ell = w\,\operatorname{sign}(x - t), \quad \partial_x^2 \ell = 0
+    .. math:: \ell(x, t) = w\,|x - t|, \; \partial_x \ell = w\,\operatorname{sign}(x - t), \; \partial_x^2 \ell = 0
 
     Parameters
     ----------

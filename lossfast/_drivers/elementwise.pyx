@@ -136,9 +136,9 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
 
 
 cdef void set_loop(Call *call, int index, bint grad, bint hess, bint everything) noexcept nogil:
-    cdef int which = LF_EVERYTHING if everything else LF_VALUE_GRAD_HESS if hess else LF_VALUE_GRAD if grad else LF_VALUE
+    cdef int which = LF_VALUE_GRAD_HESS if hess else LF_VALUE_GRAD if grad else LF_VALUE
     cdef int k
-    call.loop = call.table.elementwise[index].loops[which]
+    call.loop = call.table.elementwise[index].loops[LF_EVERYTHING if everything else which]
     for k in range(LF_OUTPUTS):
         call.produced[k] = call.wanted[k] = 0
     call.produced[LF_OUT_VALUE] = 1

@@ -379,26 +379,28 @@ cdef void scan_block(void *context, Py_ssize_t index, int thread) noexcept nogil
     cdef Scan *scan = <Scan *> context
     cdef Py_ssize_t start = index * LABEL_BLOCK, n = scan.n - start, i
     cdef int64_t *labels = <int64_t *> (scan.scratch + thread * scan.scratch_bytes)
-    cdef double *weights = <double *> (scan.scratch + thread * scan.scratch_bytes + padded(LABEL_BLOCK * 8))
+    cdef double *given = <double *> (labels + LABEL_BLOCK)
+    cdef double *weights = given + LABEL_BLOCK
     cdef const double *row_weight = NULL
-    cdef double weight, result = 0.0
     cdef int64_t label
     if n > LABEL_BLOCK:
         n = LABEL_BLOCK
     scan.outside[index] = -1
     scan.table.gather_labels(&scan.labels, start, n, labels)
     if scan.weighted:
-        row_weight = <const double *> scan.table.gather(&scan.weight, start, n, weights)
+        row_weight = <const double *> scan.table.gather(&scan.weight, start, n, given)
     for i in range(n):
         label = labels[i]
+        weights[i] = 0.0
         if label == scan.ignore_index:
             continue
         if label < 0 or label >= scan.classes:
             scan.outside[index] = start + i
             return
-        weight = scan.class_weight[label] if scan.class_weight != NULL else 1.0
-        result += weight * row_weight[i] if row_weight != NULL else weight
-    scan.partials[index] = result
+        weights[i] = scan.class_weight[label] if scan.class_weight != NULL else 1.0
+        if row_weight != NULL:
+            weights[i] *= row_weight[i]
+    scan.partials[index] = scan.table.sum(weights, n)
 
 
 def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object class_weight, object row_weight):
@@ -443,7 +445,7 @@ def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object 
             scan.weight.strides[0] = 0
     blocks = (scan.n + LABEL_BLOCK - 1) // LABEL_BLOCK
     threads = team(scan.n * 1.0, blocks)
-    scan.scratch_bytes = 2 * padded(LABEL_BLOCK * 8)
+    scan.scratch_bytes = 3 * LABEL_BLOCK * <Py_ssize_t> sizeof(double)
     memory = malloc(threads * scan.scratch_bytes + blocks * (sizeof(double) + sizeof(Py_ssize_t)) + 64)
     if memory == NULL:
         raise MemoryError("no scratch memory for labels")

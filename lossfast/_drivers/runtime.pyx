@@ -1,6 +1,7 @@
 """The kernel tables, the instruction set in use, threads, and how a NumPy array is described to a kernel."""
 
 cimport numpy as cnp
+from libc.math cimport fabs, isfinite
 
 cnp.import_array()
 
@@ -100,12 +101,18 @@ cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexc
 
 
 cdef double total(const double *partials, Py_ssize_t count) noexcept nogil:
-    """In block order, whoever computed the blocks."""
-    cdef double result = 0.0
+    """In block order, whoever computed the blocks, with the rounding errors added up beside (Neumaier 1974)."""
+    cdef double result = 0.0, error = 0.0, partial, rounded
     cdef Py_ssize_t i
     for i in range(count):
-        result += partials[i]
-    return result
+        partial = partials[i]
+        rounded = result + partial
+        if fabs(result) >= fabs(partial):
+            error += (result - rounded) + partial
+        else:
+            error += (partial - rounded) + result
+        result = rounded
+    return result + error if isfinite(error) else result
 
 
 # ---- arrays --------------------------------------------------------------------------------------------------------

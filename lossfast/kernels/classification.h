@@ -121,6 +121,21 @@ static inline REAL row_hess(const lf_row_settings *settings, REAL mass, REAL p, 
     return AT_LEAST(hess, (REAL)settings->floor);
 }
 
+/* log(total); NaN where the greatest logit is infinite, which no sum need show. */
+static inline REAL log_of_total(int apart_is_top, REAL rest, REAL total, REAL exp_apart) {
+    return lf_log1p(apart_is_top ? rest : total - R(1.0)) + (exp_apart - exp_apart);
+}
+
+/* One term of sum_c q_c (m - x_c): none where there is no mass or no distance, whatever the other is. */
+static inline REAL distance_term(REAL q, REAL distance) {
+    return (q == R(0.0)) | (distance == R(0.0)) ? R(0.0) : q * distance;
+}
+
+/* The label's part of the loss, which smoothing can take away altogether. */
+static inline REAL label_term(const lf_row_settings *settings, REAL own, REAL negative_log_p) {
+    return settings->smoothing == 1.0 ? R(0.0) : own * negative_log_p;
+}
+
 static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes;
     const REAL *x = rows->input, *target = rows->target, scale = *(const REAL *)rows->scale;
@@ -148,7 +163,7 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
             const REAL q = spread_mass(settings, target, c, c);
             spread_total += (double)q;
             others_total += c == apart ? 0.0 : (double)q;
-            distance_total += (double)TERM(q, max - x[c]);
+            distance_total += (double)distance_term(q, max - x[c]);
         }
     }
     const REAL spread_sum = (REAL)spread_total, distance = (REAL)distance_total, others = (REAL)others_total;
@@ -157,9 +172,10 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
 
     const REAL rest = row_exp_sum(x, n, max, apart, grad), exp_apart = lf_exp_nonpositive(x_apart - max),
                total = rest + exp_apart;
-    const REAL log_total = lf_log1p(x_apart == max ? rest : total - R(1.0));
-    *(REAL *)rows->value = target ? distance + mass * log_total
-                                  : own * ((max - x_apart) + log_total) + (distance + spread_sum * log_total);
+    const REAL log_total = log_of_total(x_apart == max, rest, total, exp_apart);
+    *(REAL *)rows->value =
+        target ? distance + mass * log_total
+               : label_term(settings, own, (max - x_apart) + log_total) + (distance + spread_sum * log_total);
 
     if (target_grad)
         for (ptrdiff_t c = 0; c < n; c++) {
@@ -217,7 +233,7 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
             for (ptrdiff_t l = 0; l < lanes; l++) {
                 const REAL q = spread_mass(settings, target, c * stride + l, c);
                 spread_sum[l] += (double)q;
-                distance[l] += (double)TERM(q, max[l] - x[c * stride + l]);
+                distance[l] += (double)distance_term(q, max[l] - x[c * stride + l]);
                 others[l] += apart[l] == (int32_t)c ? 0.0 : (double)q;
                 q_apart[l] += apart[l] == (int32_t)c ? q : R(0.0);
             }
@@ -229,9 +245,9 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
     for (ptrdiff_t l = 0; l < lanes; l++) {
         const REAL exp_apart = lf_exp_nonpositive(x_apart[l] - max[l]);
         total[l] = rest[l] + exp_apart;
-        log_total[l] = lf_log1p(x_apart[l] == max[l] ? rest[l] : total[l] - R(1.0));
+        log_total[l] = log_of_total(x_apart[l] == max[l], rest[l], total[l], exp_apart);
         mass[l] = (REAL)((double)own[l] + spread_sum[l]);
-        const REAL at_label = own[l] * ((max[l] - x_apart[l]) + log_total[l]);
+        const REAL at_label = label_term(settings, own[l], (max[l] - x_apart[l]) + log_total[l]);
         const REAL spread_value = (REAL)distance[l] + (REAL)spread_sum[l] * log_total[l];
         value[l] = kept[l] ? (target ? spread_value : spread ? at_label + spread_value : at_label) : R(0.0);
         inverse[l] = R(1.0) / total[l];
