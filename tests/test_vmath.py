@@ -1,42 +1,14 @@
 """The accuracy and the vectorisation of lossfast/kernels/vmath.h, with the flags the library is built with."""
 
-import platform
 import re
-import shlex
-import shutil
 import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
 
+from .toolchain import COMPILER, FLAGS, INSTRUCTION_SETS, KERNELS, VECTORISING, WIDTH, runnable
+
 HERE = Path(__file__).parent
-KERNELS = HERE.parent / "lossfast" / "kernels"
-
-#: The compiler Python was built with, if it is here.
-COMPILER = next(
-    command
-    for command in (shlex.split(sysconfig.get_config_var("CC") or "cc"), ["cc"])
-    if command == ["cc"] or shutil.which(command[0])
-)
-
-#: The flags of lossfast/meson.build: those of every kernel, those of each instruction set, and the CPU features (as
-#: Linux names them) that it takes to run the latter.
-FLAGS = [
-    *("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fopenmp-simd"),
-    *("-Wall", "-Wextra", "-Wdouble-promotion", "-Werror"),
-]
-AVX2 = ["-mavx2", "-mfma"]
-AVX512 = [f"-mavx512{part}" for part in ("f", "cd", "bw", "dq", "vl")]
-INSTRUCTION_SETS = {"baseline": ([], set())}
-if platform.machine() in {"x86_64", "AMD64"}:
-    INSTRUCTION_SETS |= {
-        "avx2": (AVX2, {"avx2", "fma"}),
-        "avx512": (
-            [*AVX2, *AVX512, "-mprefer-vector-width=512"],
-            {"avx2", "fma", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"},
-        ),
-    }
 
 #: What every function is called as in the vectorisation test; a struct is reduced to a number.
 CALLS = {"logistic": "l.softplus - l.softplus_neg + l.sigmoid * l.sigmoid_neg"}
@@ -50,24 +22,6 @@ def cards():
     ):
         found.setdefault(name.lower(), {})[int(bits)] = float(bound)
     return found
-
-
-def runnable():
-    """Return the instruction sets this machine can run."""
-    cpuinfo = Path("/proc/cpuinfo")
-    features = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
-    return [name for name, (_, needed) in INSTRUCTION_SETS.items() if needed <= features]
-
-
-def compiler_is_gcc():
-    """Return whether the compiler defines what gcc does and clang does not."""
-    command = [*COMPILER, "-dM", "-E", "-x", "c", "-"]
-    macros = subprocess.run(command, input="", capture_output=True, text=True, check=False).stdout
-    return "__GNUC__" in macros and "__clang__" not in macros
-
-
-#: Only gcc names the loops it vectorises in the form read below; what it should do is known for x86-64.
-VECTORISING = list(INSTRUCTION_SETS) if len(INSTRUCTION_SETS) > 1 and compiler_is_gcc() else []
 
 
 @pytest.mark.parametrize("bits", [32, 64])
@@ -101,7 +55,7 @@ def test_accuracy(name, bits, tmp_path):
 
 def test_cards_are_complete():
     text = (KERNELS / "vmath.h").read_text()
-    functions = set(re.findall(r"^static inline \w+ lf_(\w+)\(", text, re.MULTILINE))
+    functions = set(re.findall(r"^static ALWAYS_INLINE \w+ lf_(\w+)\(", text, re.MULTILINE))
     assert functions == set(cards())
     assert all(set(bounds) == {32, 64} for bounds in cards().values())
     for name in functions:
@@ -127,6 +81,5 @@ def test_vectorisation(name, bits, tmp_path):
     options = [*FLAGS, *flags, f"-DLF_REAL_BITS={bits}", f"-I{KERNELS}", "-fopt-info-vec-optimized"]
     command = [*COMPILER, *options, "-S", str(source), "-o", str(tmp_path / "loops.s")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    width = {"baseline": 16, "avx2": 32, "avx512": 64}[name]
     found = re.findall(r"loops\.c:(\d+):\d+: optimized: loop vectorized using (\d+) byte vectors", done.stderr)
-    assert {loops[int(line)] for line, bytes_ in found if int(bytes_) == width} == set(cards())
+    assert {loops[int(line)] for line, bytes_ in found if int(bytes_) == WIDTH[name]} == set(cards())

@@ -14,9 +14,9 @@
 
 #define MAP_ENTRY(name) {#name, name##_map},
 
-static inline REAL sigmoid_of(REAL x) { return lf_sigmoid(x); }
-static inline REAL softplus_of(REAL x) { return lf_softplus(x); }
-static inline REAL log_sigmoid_of(REAL x) { return -lf_softplus(-x); }
+static ALWAYS_INLINE REAL sigmoid_of(REAL x) { return lf_sigmoid(x); }
+static ALWAYS_INLINE REAL softplus_of(REAL x) { return lf_softplus(x); }
+static ALWAYS_INLINE REAL log_sigmoid_of(REAL x) { return -lf_softplus(-x); }
 
 MAP(sigmoid)
 MAP(softplus)
@@ -77,7 +77,7 @@ ROWWISE(log_softmax, 64)
 
 /* An infinite maximum is the result: nothing finite adds to it, and inf - inf below would be NaN. NaN is found first.
  */
-static inline REAL log_sum_exp(REAL max, REAL rest, REAL nan_or_zero) {
+static ALWAYS_INLINE REAL log_sum_exp(REAL max, REAL rest, REAL nan_or_zero) {
     const REAL finite = max + lf_log1p(rest), unbounded = ABS(max) == REAL_INF ? max : finite;
     return nan_or_zero == R(0.0) ? unbounded : nan_or_zero;
 }

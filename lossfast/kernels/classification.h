@@ -26,7 +26,7 @@ ELEMENTWISE(bce, (input, target), ()) {
 }
 
 /* (1 - t) softplus(x) + w t softplus(-x): every term is positive for t in [0, 1], so nothing cancels as p -> t. */
-static inline POINT bce_of_logits(REAL x, REAL t, REAL positive_weight) {
+static ALWAYS_INLINE POINT bce_of_logits(REAL x, REAL t, REAL positive_weight) {
     const LOGISTIC logistic = lf_logistic(x);
     const REAL negative = R(1.0) - t, positive = positive_weight * t, weight = negative + positive;
     const REAL variance = logistic.sigmoid * logistic.sigmoid_neg, nan_or_zero = x == x ? R(0.0) : x;
@@ -48,12 +48,12 @@ ELEMENTWISE(bce_with_logits_weighted, (input, target, pos_weight), ()) {
 /* ---- negative log likelihood
  * ---------------------------------------------------------------------------------------------- */
 
-static inline REAL class_weight(const lf_row_settings *settings, ptrdiff_t c) {
+static ALWAYS_INLINE REAL class_weight(const lf_row_settings *settings, ptrdiff_t c) {
     return settings->class_weight ? ((const REAL *)settings->class_weight)[c] : R(1.0);
 }
 
 /* before scaling; the exact one is 0 */
-static inline REAL nll_hess(const lf_row_settings *settings) {
+static ALWAYS_INLINE REAL nll_hess(const lf_row_settings *settings) {
     return settings->curvature == LF_UNIT ? R(1.0) : AT_LEAST(R(0.0), (REAL)settings->floor);
 }
 
@@ -108,13 +108,13 @@ ROWWISE(nll, 0)
  * label): as the label's p -> 1, loss = log1p(rest) and dx = -S rest / total keep their relative accuracy. */
 
 /* What row and lanes agree on, for one class. `target` is NULL with labels: their own mass is `own`, at the label. */
-static inline REAL spread_mass(const lf_row_settings *settings, const REAL *target, ptrdiff_t at, ptrdiff_t c) {
+static ALWAYS_INLINE REAL spread_mass(const lf_row_settings *settings, const REAL *target, ptrdiff_t at, ptrdiff_t c) {
     const REAL uniform = (REAL)(settings->smoothing / (double)settings->classes);
     return class_weight(settings, c) * (target ? (REAL)(1.0 - settings->smoothing) * target[at] + uniform : uniform);
 }
 
 /* The Hessian before scaling; p - p keeps NaN. */
-static inline REAL row_hess(const lf_row_settings *settings, REAL mass, REAL p, REAL one_minus_p) {
+static ALWAYS_INLINE REAL row_hess(const lf_row_settings *settings, REAL mass, REAL p, REAL one_minus_p) {
     const REAL hess = settings->curvature == LF_UNIT        ? R(1.0) + (p - p)
                       : settings->curvature == LF_MAJORIZER ? mass * (R(0.5) + (p - p))
                                                             : mass * (p * one_minus_p);
@@ -122,17 +122,17 @@ static inline REAL row_hess(const lf_row_settings *settings, REAL mass, REAL p, 
 }
 
 /* log(total); NaN where the greatest logit is infinite, which no sum need show. */
-static inline REAL log_of_total(int apart_is_top, REAL rest, REAL total, REAL exp_apart) {
+static ALWAYS_INLINE REAL log_of_total(int apart_is_top, REAL rest, REAL total, REAL exp_apart) {
     return lf_log1p(apart_is_top ? rest : total - R(1.0)) + (exp_apart - exp_apart);
 }
 
 /* One term of sum_c q_c (m - x_c): none where there is no mass or no distance, whatever the other is. */
-static inline REAL distance_term(REAL q, REAL distance) {
+static ALWAYS_INLINE REAL distance_term(REAL q, REAL distance) {
     return (q == R(0.0)) | (distance == R(0.0)) ? R(0.0) : q * distance;
 }
 
 /* The label's part of the loss, which smoothing can take away altogether. */
-static inline REAL label_term(const lf_row_settings *settings, REAL own, REAL negative_log_p) {
+static ALWAYS_INLINE REAL label_term(const lf_row_settings *settings, REAL own, REAL negative_log_p) {
     return settings->smoothing == 1.0 ? R(0.0) : own * negative_log_p;
 }
 

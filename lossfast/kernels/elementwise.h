@@ -91,15 +91,13 @@ typedef struct {
 
 /* The loops stand before the body that they call: the macro ends in its signature. */
 #define ELEMENTWISE(name, OPERANDS, PARAMETERS)                                                                        \
-    static inline __attribute__((always_inline)) POINT name##_point(                                                   \
-        REAL nothing LF_REALS OPERANDS LF_REALS PARAMETERS);                                                           \
+    static ALWAYS_INLINE POINT name##_point(REAL nothing LF_REALS OPERANDS LF_REALS PARAMETERS);                       \
     LF_LOOP(name, _value, OPERANDS, PARAMETERS, LF_STORE_NOTHING)                                                      \
     LF_LOOP(name, _value_grad, OPERANDS, PARAMETERS, LF_STORE_GRAD)                                                    \
     LF_LOOP(name, _value_grad_hess, OPERANDS, PARAMETERS, LF_STORE_GRAD_HESS)                                          \
     LF_LOOP(name, _everything, OPERANDS, PARAMETERS, LF_STORE_EVERYTHING)                                              \
     enum { name##_operands = LF_COUNT OPERANDS, name##_parameters = LF_COUNT PARAMETERS };                             \
-    static inline __attribute__((always_inline)) POINT name##_point(                                                   \
-        __attribute__((unused)) REAL nothing LF_REALS OPERANDS LF_REALS PARAMETERS)
+    static ALWAYS_INLINE POINT name##_point(__attribute__((unused)) REAL nothing LF_REALS OPERANDS LF_REALS PARAMETERS)
 
 #define ELEMENTWISE_ENTRY(name)                                                                                        \
     {#name,                                                                                                            \

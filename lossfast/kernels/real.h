@@ -41,6 +41,9 @@ typedef uint64_t UREAL;
 #define FMA(a, b, c) ((a) * (b) + (c))
 #endif
 
+/* A call left in a loop keeps it scalar; the heuristics of a compiler are not to decide that. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #define REAL_INF ((REAL)INFINITY)
 #define REAL_NAN ((REAL)NAN)
 

@@ -68,7 +68,7 @@ typedef struct {
 } LOGISTIC;
 
 /* Internal. q of exp(t) = 1 + t + t^2 q(t), |t| <= ln 2 / 2. */
-static inline REAL vm_exp_tail(REAL t) {
+static ALWAYS_INLINE REAL vm_exp_tail(REAL t) {
 #if LF_REAL_BITS == 32
     /* Relative error 2^-27.96. */
     REAL q = R(0.001386377495);
@@ -94,7 +94,7 @@ static inline REAL vm_exp_tail(REAL t) {
 }
 
 /* Internal. q of log(1 + t) = t + t^2 q(t), 89/128 <= 1 + t <= 89/64. */
-static inline REAL vm_log_tail(REAL t) {
+static ALWAYS_INLINE REAL vm_log_tail(REAL t) {
 #if LF_REAL_BITS == 32
     /* Relative error 2^-27.24. */
     REAL square = t * t;
@@ -136,7 +136,7 @@ static inline REAL vm_log_tail(REAL t) {
 }
 
 /* Internal. q of log(1 + t) = t + t^2 q(t), -1/4 <= t <= 1/2. */
-static inline REAL vm_log1p_tail(REAL t) {
+static ALWAYS_INLINE REAL vm_log1p_tail(REAL t) {
 #if LF_REAL_BITS == 32
     /* Relative error 2^-26.64. */
     REAL square = t * t;
@@ -178,23 +178,23 @@ static inline REAL vm_log1p_tail(REAL t) {
 }
 
 /* Internal. The power of two whose exponent field is given; what lies above the field is shifted out. */
-static inline REAL vm_power(UREAL field) { return real_of(field << VM_MANTISSA_BITS); }
+static ALWAYS_INLINE REAL vm_power(UREAL field) { return real_of(field << VM_MANTISSA_BITS); }
 
 /* Internal. r = x - n ln 2 = high + low, where high is exact, and rest = e^r - 1 - high. */
 typedef struct {
     REAL high, rest;
 } VM_REDUCED;
 
-static inline VM_REDUCED vm_reduce(REAL x, REAL n) {
+static ALWAYS_INLINE VM_REDUCED vm_reduce(REAL x, REAL n) {
     REAL high = FMA(n, -VM_LN2_HI, x), low = n * -VM_LN2_LO, r = high + low;
     return (VM_REDUCED){high, FMA(r * r, vm_exp_tail(r), low)};
 }
 
 /* Internal. x with the sign of y, where x is not negative or has that sign already. */
-static inline REAL vm_with_sign(REAL x, REAL y) { return real_of(bits_of(x) | (bits_of(y) & VM_SIGN_MASK)); }
+static ALWAYS_INLINE REAL vm_with_sign(REAL x, REAL y) { return real_of(bits_of(x) | (bits_of(y) & VM_SIGN_MASK)); }
 
 /* Internal. x limited to [low, high], NaN as it is; two independent selects are two fewer compares than nested ones. */
-static inline REAL vm_clamp(REAL x, REAL low, REAL high) {
+static ALWAYS_INLINE REAL vm_clamp(REAL x, REAL low, REAL high) {
     REAL y = x < low ? low : x;
     return x > high ? high : y;
 }
@@ -208,7 +208,7 @@ static inline REAL vm_clamp(REAL x, REAL low, REAL high) {
  *   source  Cody and Waite; Tang 1989 */
 #define LF_MAX_ULP_EXP_F32 1.0
 #define LF_MAX_ULP_EXP_F64 1.0
-static inline REAL lf_exp(REAL x) {
+static ALWAYS_INLINE REAL lf_exp(REAL x) {
     x = vm_clamp(x, VM_EXP_MIN, VM_EXP_MAX);
     /* 2^n is made in two factors, of which each is normal and only the last product may be subnormal or overflow. */
     const REAL shift = VM_SHIFT + 2 * VM_BIAS;
@@ -223,7 +223,7 @@ typedef struct {
     REAL scale, rest;
 } VM_EXP;
 
-static inline VM_EXP vm_exp_parts(REAL x) {
+static ALWAYS_INLINE VM_EXP vm_exp_parts(REAL x) {
     x = x < VM_EXP_MIN ? VM_EXP_MIN : x;
     /* Without the upper half of the exponents this is a normal number for every n. */
     const REAL shift = VM_SHIFT + (VM_BIAS + VM_SCALED_BITS);
@@ -241,14 +241,14 @@ static inline VM_EXP vm_exp_parts(REAL x) {
  *   source  as lf_exp */
 #define LF_MAX_ULP_EXP_NONPOSITIVE_F32 1.0
 #define LF_MAX_ULP_EXP_NONPOSITIVE_F64 1.0
-static inline REAL lf_exp_nonpositive(REAL x) {
+static ALWAYS_INLINE REAL lf_exp_nonpositive(REAL x) {
     VM_EXP e = vm_exp_parts(x);
     return (R(1.0) + e.rest) * e.scale * VM_UNSCALE;
 }
 
 /* Internal. k ln 2 + log(1 + f) + more, k an integer, 89/128 <= 1 + f <= 89/64. At both ends f^2 tail stays below 1/16:
  * the sum must not lose more than its last rounding. */
-static inline REAL vm_log_sum(REAL k, REAL f, REAL more) {
+static ALWAYS_INLINE REAL vm_log_sum(REAL k, REAL f, REAL more) {
     REAL high = k * VM_LN2_HI, sum = high + f, low = high - sum + f;
     return sum + FMA(f * f, vm_log_tail(f), FMA(k, VM_LN2_LO, low + more));
 }
@@ -263,7 +263,7 @@ static inline REAL vm_log_sum(REAL k, REAL f, REAL more) {
  *   source  Cody and Waite; Dekker */
 #define LF_MAX_ULP_LOG_F32 1.0
 #define LF_MAX_ULP_LOG_F64 1.0
-static inline REAL lf_log(REAL x) {
+static ALWAYS_INLINE REAL lf_log(REAL x) {
     REAL normal = x < VM_MIN_NORMAL ? x * VM_NORMALISE : x;
     REAL bias = x < VM_MIN_NORMAL ? VM_INTEGER + VM_BIAS + VM_NORMALISE_BITS : VM_INTEGER + VM_BIAS;
     /* x = 2^k (1 + f). */
@@ -284,7 +284,7 @@ static inline REAL lf_log(REAL x) {
  *   source  Dekker */
 #define LF_MAX_ULP_LOG1P_F32 1.0
 #define LF_MAX_ULP_LOG1P_F64 1.0
-static inline REAL lf_log1p(REAL x) {
+static ALWAYS_INLINE REAL lf_log1p(REAL x) {
     /* 1 + x = 2^k (1 + f), where the k of the rounded 1 + x will do. 2^(2-k) is a normal number for every k. */
     UREAL bits = bits_of(R(1.0) + x) + (VM_ONE - VM_LOG_FROM), field = bits >> VM_MANTISSA_BITS;
     REAL k = real_of(field | VM_INTEGER_BITS) - (VM_INTEGER + VM_BIAS);
@@ -305,7 +305,7 @@ static inline REAL lf_log1p(REAL x) {
  *   source  own */
 #define LF_MAX_ULP_LOG1P_UNIT_F32 1.5
 #define LF_MAX_ULP_LOG1P_UNIT_F64 1.5
-static inline REAL lf_log1p_unit(REAL e) {
+static ALWAYS_INLINE REAL lf_log1p_unit(REAL e) {
     /* From 1/2 on as ln 2 + log(1 + (e - 1) / 2), whose argument is exact. */
     REAL f = e > R(0.5) ? FMA(e, R(0.5), R(-0.5)) : e;
     return FMA(f * f, vm_log1p_tail(f), f) + (e > R(0.5) ? VM_LN2 : R(-0.0));
@@ -316,7 +316,7 @@ typedef struct {
     REAL high, low;
 } VM_PAIR;
 
-static inline VM_PAIR vm_expm1_pair(REAL x, REAL n, REAL scale) {
+static ALWAYS_INLINE VM_PAIR vm_expm1_pair(REAL x, REAL n, REAL scale) {
     VM_REDUCED r = vm_reduce(x, n);
     REAL less = scale - R(1.0), high = FMA(scale, r.high, less);
     return (VM_PAIR){high, FMA(scale, r.rest, FMA(scale, r.high, less - high))};
@@ -331,7 +331,7 @@ static inline VM_PAIR vm_expm1_pair(REAL x, REAL n, REAL scale) {
  *   source  Tang 1992; Dekker */
 #define LF_MAX_ULP_EXPM1_F32 1.5
 #define LF_MAX_ULP_EXPM1_F64 2.0
-static inline REAL lf_expm1(REAL x) {
+static ALWAYS_INLINE REAL lf_expm1(REAL x) {
     REAL z = vm_clamp(x, VM_EXPM1_MIN, VM_EXP_MAX);
     const REAL shift = VM_SHIFT + VM_BIAS;
     REAL shifted = FMA(z, VM_LOG2E, shift);
@@ -351,7 +351,7 @@ static inline REAL lf_expm1(REAL x) {
  *   source  own, on that of lf_expm1 */
 #define LF_MAX_ULP_TANH_F32 2.0
 #define LF_MAX_ULP_TANH_F64 2.0
-static inline REAL lf_tanh(REAL x) {
+static ALWAYS_INLINE REAL lf_tanh(REAL x) {
     /* With F = 1 - e^(-2|x|) in [0, 1], tanh |x| = F / (2 - F). */
     REAL z = ABS(x) * R(-2.0);
     z = z < -VM_TANH_MAX ? -VM_TANH_MAX : z;
@@ -376,7 +376,7 @@ static inline REAL lf_tanh(REAL x) {
  *   source  own */
 #define LF_MAX_ULP_LOGISTIC_F32 1.5
 #define LF_MAX_ULP_LOGISTIC_F64 2.0
-static inline LOGISTIC lf_logistic(REAL x) {
+static ALWAYS_INLINE LOGISTIC lf_logistic(REAL x) {
     LOGISTIC y;
     VM_EXP parts = vm_exp_parts(-ABS(x));
     /* A power of two, or 0 below the smallest. */
@@ -405,7 +405,7 @@ static inline LOGISTIC lf_logistic(REAL x) {
  *   source  as lf_logistic */
 #define LF_MAX_ULP_SIGMOID_F32 1.5
 #define LF_MAX_ULP_SIGMOID_F64 2.0
-static inline REAL lf_sigmoid(REAL x) { return lf_logistic(x).sigmoid; }
+static ALWAYS_INLINE REAL lf_sigmoid(REAL x) { return lf_logistic(x).sigmoid; }
 
 /* lf_softplus: log(1 + e^x).
  *   types   float32, float64
@@ -416,6 +416,6 @@ static inline REAL lf_sigmoid(REAL x) { return lf_logistic(x).sigmoid; }
  *   source  as lf_logistic */
 #define LF_MAX_ULP_SOFTPLUS_F32 1.5
 #define LF_MAX_ULP_SOFTPLUS_F64 2.0
-static inline REAL lf_softplus(REAL x) { return lf_logistic(x).softplus; }
+static ALWAYS_INLINE REAL lf_softplus(REAL x) { return lf_logistic(x).softplus; }
 
 #endif
