@@ -200,7 +200,7 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
             grad[c] *= slope;
     }
     const REAL p_apart = exp_apart / total, rest_over_total = rest / total;
-    grad[apart] = scale * (others * p_apart - q_apart * rest_over_total);
+    grad[apart] = scale * ((others * p_apart - q_apart * rest_over_total) + (mass - mass)); /* inf - inf is NaN */
     if (hess)
         hess[apart] = scale * row_hess(settings, mass, p_apart, rest_over_total);
 }
@@ -253,7 +253,7 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
         inverse[l] = R(1.0) / total[l];
         slope[l] = scale[l] * (mass[l] / total[l]);
         const REAL p_apart = exp_apart / total[l], rest_over_total = rest[l] / total[l];
-        grad_apart[l] = scale[l] * ((REAL)others[l] * p_apart - q_apart[l] * rest_over_total);
+        grad_apart[l] = scale[l] * (((REAL)others[l] * p_apart - q_apart[l] * rest_over_total) + (mass[l] - mass[l]));
         hess_apart[l] = scale[l] * row_hess(settings, mass[l], p_apart, rest_over_total);
     }
 
