@@ -155,16 +155,19 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
     const ptrdiff_t apart = target ? row_argmax(x, n, max) : label;
     const REAL x_apart = x[apart];
 
-    /* sums in float64: S p - q cancels, and an error of S would not */
+    /* Sums in float64 and in two steps: S p - q cancels, and an error of S would not. */
     double spread_total = 0.0, others_total = 0.0, distance_total = 0.0;
-    if (spread) {
-#pragma omp simd reduction(+ : spread_total, others_total, distance_total)
-        for (ptrdiff_t c = 0; c < n; c++) {
+    for (ptrdiff_t start = 0; spread && start < n; start += LF_CLASS_BLOCK * 4) {
+        const ptrdiff_t end = n - start < LF_CLASS_BLOCK * 4 ? n : start + LF_CLASS_BLOCK * 4;
+        double masses = 0.0, other_masses = 0.0, distances = 0.0;
+#pragma omp simd reduction(+ : masses, other_masses, distances)
+        for (ptrdiff_t c = start; c < end; c++) {
             const REAL q = spread_mass(settings, target, c, c);
-            spread_total += (double)q;
-            others_total += c == apart ? 0.0 : (double)q;
-            distance_total += (double)distance_term(q, max - x[c]);
+            masses += (double)q;
+            other_masses += c == apart ? 0.0 : (double)q;
+            distances += (double)distance_term(q, max - x[c]);
         }
+        spread_total += masses, others_total += other_masses, distance_total += distances;
     }
     const REAL spread_sum = (REAL)spread_total, distance = (REAL)distance_total, others = (REAL)others_total;
     const REAL q_apart = spread ? own + spread_mass(settings, target, apart, apart) : own;
