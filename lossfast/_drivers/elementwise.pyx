@@ -7,6 +7,7 @@ from libc.stdlib cimport free, malloc
 from lossfast._drivers.runtime cimport (
     LF_BLOCK,
     LF_EVERYTHING,
+    LF_EXACT,
     LF_MAX_OPERANDS,
     LF_MAX_PARAMETERS,
     LF_OUT_GRAD,
@@ -261,6 +262,7 @@ cdef class Elementwise:
             call.settings.parameters[k] = self.parameters[k]
         call.settings.scale = 1.0 / <double> call.n if self.reduction == MEAN else 1.0
         call.settings.floor = floor
+        call.settings.curvature = LF_EXACT
         set_loop(&call, self.index, order > 0, order > 1, False)
         value = new_result(&call, LF_OUT_VALUE, a) if self.reduction == NONE else None
         grad = new_result(&call, LF_OUT_GRAD, a) if order > 0 else None
