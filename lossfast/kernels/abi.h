@@ -72,7 +72,7 @@ typedef struct {
     lf_elementwise_loop loops[LF_LOOPS];
 } lf_elementwise;
 
-/* ---- rowwise losses: one loss per row of classes ----------------------------------------------------------------- */
+/* ---- rowwise losses: one loss per row of classes ------------------------------------------------------------- */
 
 /* Rows in lanes: as many rows of one tile are computed side by side. A multiple of every vector length. */
 enum { LF_LANES = 256, LF_LANE_MULTIPLE = 16 };
@@ -105,14 +105,14 @@ typedef struct {
     lf_rowwise_kernel lanes; /* many rows: vectors across the rows */
 } lf_rowwise;
 
-/* ---- maps: one array in, one out (sigmoid, softplus, …) ---------------------------------------------------------- */
+/* ---- maps: one array in, one out (sigmoid, softplus, …) ------------------------------------------------------ */
 
 typedef struct {
     const char *name;
     void (*loop)(ptrdiff_t n, const void *input, void *output);
 } lf_map;
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const lf_elementwise *elementwise;

@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #endif
 
-/* ---- half precisions: IEEE binary16 and bfloat16, to and from float -------------------------------------------- */
+/* ---- half precisions: IEEE binary16 and bfloat16, to and from float ------------------------------------------ */
 
 static inline float float_of_bits(uint32_t u) {
     float x;
@@ -51,7 +51,7 @@ static inline uint16_t bfloat16_of_float(float x) {
     return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
 
-/* ---- one element of each kind ------------------------------------------------------------------------------------ */
+/* ---- one element of each kind -------------------------------------------------------------------------------- */
 
 static inline uint8_t swap8(uint8_t u) { return u; }
 static inline uint16_t swap16(uint16_t u) { return __builtin_bswap16(u); }

@@ -8,8 +8,10 @@
 /* 0 * inf is 0 where the factor 0 says that the term is absent. */
 #define TERM(factor, x) ((factor) == R(0.0) ? R(0.0) : (factor) * (x))
 
-/* ---- binary
- * ------------------------------------------------------------------------------------------------------------ */
+/* NaN where a or b is, else 0. */
+#define NAN_OF(a, b) ((a) == (a) && (b) == (b) ? R(0.0) : (a) + (b))
+
+/* ---- binary -------------------------------------------------------------------------------------------------- */
 
 /* Logarithms are held above -100 and the gradient's denominator above float32(1e-12), as PyTorch does in both
  * precisions: the gradient is that of the loss with a bounded slope, not of the clamped value. */
@@ -20,8 +22,8 @@ ELEMENTWISE(bce, (input, target), ()) {
     const REAL log_ratio = (x > R(0.25)) & (x < R(0.75)) ? lf_log1p((R(1.0) - R(2.0) * x) / x) : log_y - log_x;
     return (POINT){.value = -(t * AT_LEAST(log_x, R(-100.0)) + u * AT_LEAST(log_y, R(-100.0))),
                    .grad = {(x - t) / AT_LEAST(x * y, (REAL)1e-12f), log_ratio},
-                   .hess = {TERM(t, R(1.0) / (x * x)) + TERM(u, R(1.0) / (y * y)), x - x},
-                   .fisher = {R(1.0) / (x * y), x - x},
+                   .hess = {TERM(t, R(1.0) / (x * x)) + TERM(u, R(1.0) / (y * y)), NAN_OF(x, t)},
+                   .fisher = {R(1.0) / (x * y) + NAN_OF(t, t), NAN_OF(x, t)},
                    .invalid = (x < R(0.0)) | (x > R(1.0)) | (t < R(0.0)) | (t > R(1.0))};
 }
 
@@ -29,7 +31,7 @@ ELEMENTWISE(bce, (input, target), ()) {
 static ALWAYS_INLINE POINT bce_of_logits(REAL x, REAL t, REAL positive_weight) {
     const LOGISTIC logistic = lf_logistic(x);
     const REAL negative = R(1.0) - t, positive = positive_weight * t, weight = negative + positive;
-    const REAL variance = logistic.sigmoid * logistic.sigmoid_neg, nan_or_zero = x == x ? R(0.0) : x;
+    const REAL variance = logistic.sigmoid * logistic.sigmoid_neg, nan_or_zero = NAN_OF(x, weight);
     return (POINT){
         .value = TERM(negative, logistic.softplus) + TERM(positive, logistic.softplus_neg),
         .grad = {negative * logistic.sigmoid - positive * logistic.sigmoid_neg,
@@ -45,8 +47,7 @@ ELEMENTWISE(bce_with_logits_weighted, (input, target, pos_weight), ()) {
     return bce_of_logits(input, target, pos_weight);
 }
 
-/* ---- negative log likelihood
- * ---------------------------------------------------------------------------------------------- */
+/* ---- negative log likelihood --------------------------------------------------------------------------------- */
 
 static ALWAYS_INLINE REAL class_weight(const lf_row_settings *settings, ptrdiff_t c) {
     return settings->class_weight ? ((const REAL *)settings->class_weight)[c] : R(1.0);

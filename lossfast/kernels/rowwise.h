@@ -78,8 +78,7 @@ static REAL row_exp_sum(const REAL *x, ptrdiff_t n, REAL max, ptrdiff_t without,
     return (REAL)total;
 }
 
-/* ---- rows in lanes
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- rows in lanes ------------------------------------------------------------------------------------------- */
 
 static void lanes_max(const lf_rows *rows, ptrdiff_t classes, REAL *restrict max) {
     for (ptrdiff_t l = 0; l < LF_LANES; l++)
