@@ -5,21 +5,21 @@
 >>> value, grad = loss.value_and_grad(np.array([[1.5, 2.0, 0.5]]), [1])
 """
 
-from lossfast import functional
+try:
+    import lossfast._drivers.runtime
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "lossfast is imported from its source folder, which has no compiled modules: leave that folder, or run "
+        "python -P, which does not look there"
+    ) from error
+
+from lossfast import classification, functional, regression
 from lossfast._activations import log_sigmoid, log_softmax, logsumexp, sigmoid, softmax, softplus
 from lossfast._config import __version__, config, get_num_threads, openmp_enabled, set_num_threads, show_config
-from lossfast.classification import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
-from lossfast.regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from lossfast.classification import *
+from lossfast.regression import *
 
 __all__ = [
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CrossEntropyLoss",
-    "HuberLoss",
-    "L1Loss",
-    "MSELoss",
-    "NLLLoss",
-    "SmoothL1Loss",
     "__version__",
     "config",
     "functional",
@@ -34,3 +34,6 @@ __all__ = [
     "softmax",
     "softplus",
 ]
+# a family names its losses, once
+__all__ += classification.__all__
+__all__ += regression.__all__

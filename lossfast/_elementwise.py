@@ -38,6 +38,13 @@ class ElementwiseLoss(InputTargetLoss):
         """Array parameters that the kernel takes behind the arrays of the call."""
         return {}
 
+    def _weighted(self, loss: Array) -> tuple[Array, Array]:
+        """For a definition: the loss times its weights, and their part in the denominator of a mean."""
+        weight = self._multiplier()
+        if weight is None:
+            return loss, np.ones((), loss.dtype)
+        return loss * weight, weight if self.multiplier_in_mean else np.ones((), loss.dtype)
+
     def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
         _arrays.broadcastable(weight, self.multiplier, shape)
 

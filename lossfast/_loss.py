@@ -50,19 +50,19 @@ class Interval:
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
 
-def number(default: float, domain: Interval = Interval()) -> Any:
+def number(*, default: float, domain: Interval = Interval()) -> Any:
     """Declare a real parameter, checked against its domain when a loss is made."""
     return dataclasses.field(default=default, metadata={"domain": domain})
 
 
-def integer(default: int) -> Any:
+def integer(*, default: int) -> Any:
     """Declare an integer parameter."""
     return dataclasses.field(default=default, metadata={"integer": True})
 
 
-def array(ndim: int | None = None) -> Any:
-    """Declare an optional array parameter, kept as a read-only copy."""
-    return dataclasses.field(default=None, metadata={"array": True, "ndim": ndim})
+def array(*, default: None = None, ndim: int | None = None) -> Any:
+    """Declare an optional array parameter, kept as a read-only copy; type checkers want the default spelt out."""
+    return dataclasses.field(default=default, metadata={"array": True, "ndim": ndim})
 
 
 def _checked_parameter(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:

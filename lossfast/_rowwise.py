@@ -26,8 +26,8 @@ class RowwiseLoss(InputTargetLoss):
     #: Whether a floating target of the shape of `input` holds class probabilities.
     takes_probabilities: ClassVar[bool] = False
 
-    weight: ArrayLike | None = array(ndim=1)
-    ignore_index: int = integer(-100)
+    weight: ArrayLike | None = array(default=None, ndim=1)
+    ignore_index: int = integer(default=-100)
 
     def _bind(self) -> None:
         smoothing = getattr(self, "label_smoothing", 0.0)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lossfast._arrays import Array
 
 
+__all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss"]
+
+
 class BCELoss(ElementwiseLoss):
     r"""Binary cross entropy of probabilities; for logits, `BCEWithLogitsLoss` is faster and never saturates.
 
@@ -58,7 +61,7 @@ class BCELoss(ElementwiseLoss):
     broadcasts = False
     multiplier = "weight"
 
-    weight: ArrayLike | None = array()
+    weight: ArrayLike | None = array(default=None)
 
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""
@@ -66,7 +69,7 @@ class BCELoss(ElementwiseLoss):
             log_x, log_rest = np.log(input), np.log1p(-input)
         # np.maximum and np.where keep NaN
         loss = -(target * np.maximum(log_x, -100) + (1 - target) * np.maximum(log_rest, -100))
-        return loss if self.weight is None else loss * self.weight, np.ones((), loss.dtype)
+        return self._weighted(loss)
 
 
 class BCEWithLogitsLoss(ElementwiseLoss):
@@ -101,8 +104,8 @@ class BCEWithLogitsLoss(ElementwiseLoss):
 
     References
     ----------
-    D. Böhning, "Multinomial logistic regression algorithm", Ann. Inst. Statist. Math. 44 (1992),
-    :doi:`10.1007/BF00048682`.
+    .. [1] D. Böhning, "Multinomial logistic regression algorithm", Ann. Inst. Statist. Math. 44 (1992),
+       :doi:`10.1007/BF00048682`.
     """
 
     kernel = "bce_with_logits"
@@ -111,8 +114,8 @@ class BCEWithLogitsLoss(ElementwiseLoss):
     broadcasts = False
     multiplier = "weight"
 
-    weight: ArrayLike | None = array()
-    pos_weight: ArrayLike | None = array()
+    weight: ArrayLike | None = array(default=None)
+    pos_weight: ArrayLike | None = array(default=None)
 
     def _kernel_name(self) -> str:
         return self.kernel if self.pos_weight is None else "bce_with_logits_weighted"
@@ -128,7 +131,7 @@ class BCEWithLogitsLoss(ElementwiseLoss):
             # a term of weight 0 is absent, also where its logarithm is infinite
             loss = np.where(target == 1, 0, (1 - target) * np.logaddexp(zero, input))
             loss = loss + np.where(positive == 0, 0, positive * np.logaddexp(zero, -input))
-        return loss if self.weight is None else loss * self.weight, np.ones((), loss.dtype)
+        return self._weighted(loss)
 
 
 class NLLLoss(RowwiseLoss):
@@ -214,8 +217,8 @@ class CrossEntropyLoss(RowwiseLoss):
 
     References
     ----------
-    C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, :doi:`10.1109/CVPR.2016.308` (label
-    smoothing).
+    .. [1] C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016,
+       :doi:`10.1109/CVPR.2016.308` (label smoothing).
     """
 
     kernel = "cross_entropy"
@@ -224,7 +227,7 @@ class CrossEntropyLoss(RowwiseLoss):
     curvatures = ("exact", "psd", "fisher", "majorizer", "unit")
     takes_probabilities = True
 
-    label_smoothing: float = number(0.0, Interval(0.0, 1.0))
+    label_smoothing: float = number(default=0.0, domain=Interval(0.0, 1.0))
 
     def _weight_gradient(self, input: Array, target: Array, axis: int, factors: list[Any]) -> Array:
         """Add up -t log p over all rows, for every class."""

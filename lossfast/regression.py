@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from lossfast._arrays import Array, Shape
 
 
-class _RegressionLoss(ElementwiseLoss):
-    differentiable: ClassVar[tuple[str, ...]] = ("input", "target", "weight")
+__all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss"]
+
+
+class _WeightedRegressionLoss(ElementwiseLoss):
+    """With PyTorch's functional ``weight``, one per element of the input."""
+
+    differentiable = ("input", "target", "weight")
     multiplier = "weight"
+
+    weight: ArrayLike | None = array(default=None)
 
     def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
         _arrays.same_shape("weight", weight.shape, named["input"].shape, "that of input")
 
-    def _weighted(self, loss: Array) -> tuple[Array, Array]:
-        weight = getattr(self, "weight", None)
-        if weight is None:
-            return loss, np.ones((), loss.dtype)
-        return loss * weight, np.asarray(weight if self.multiplier_in_mean else 1.0)
 
-
-class MSELoss(_RegressionLoss):
+class MSELoss(_WeightedRegressionLoss):
     r"""Squared error.
 
     .. math:: \ell(x, t) = w\,(x - t)^2, \qquad \partial_x \ell = 2 w\,(x - t), \qquad \partial_x^2 \ell = 2 w
@@ -56,14 +57,12 @@ class MSELoss(_RegressionLoss):
     curvatures = ("exact", "psd", "fisher", "majorizer", "unit")
     multiplier_in_mean = True
 
-    weight: ArrayLike | None = array()
-
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""
         return self._weighted((input - target) ** 2)
 
 
-class L1Loss(_RegressionLoss):
+class L1Loss(_WeightedRegressionLoss):
     r"""Absolute error.
 
     .. math:: \ell(x, t) = w\,|x - t|, \; \partial_x \ell = w\,\operatorname{sign}(x - t), \; \partial_x^2 \ell = 0
@@ -90,14 +89,12 @@ class L1Loss(_RegressionLoss):
     curvatures = ("exact", "psd", "majorizer", "unit")
     multiplier_in_mean = True
 
-    weight: ArrayLike | None = array()
-
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""
         return self._weighted(np.abs(input - target))
 
 
-class HuberLoss(_RegressionLoss):
+class HuberLoss(_WeightedRegressionLoss):
     r"""Huber's loss: quadratic near zero, linear beyond ``delta``.
 
     .. math::
@@ -127,8 +124,8 @@ class HuberLoss(_RegressionLoss):
 
     References
     ----------
-    P. J. Huber, "Robust estimation of a location parameter", Ann. Math. Statist. 35 (1964),
-    :doi:`10.1214/aoms/1177703732`.
+    .. [1] P. J. Huber, "Robust estimation of a location parameter", Ann. Math. Statist. 35 (1964),
+       :doi:`10.1214/aoms/1177703732`.
     """
 
     kernel = "huber"
@@ -136,8 +133,7 @@ class HuberLoss(_RegressionLoss):
     curvatures = ("exact", "psd", "majorizer", "unit")
     kernel_parameters = ("delta",)
 
-    delta: float = number(1.0, Interval(low=0.0, low_inclusive=False))
-    weight: ArrayLike | None = array()
+    delta: float = number(default=1.0, domain=Interval(low=0.0, low_inclusive=False))
 
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""
@@ -147,7 +143,7 @@ class HuberLoss(_RegressionLoss):
         return self._weighted(np.where(distance < delta, quadratic, linear))
 
 
-class SmoothL1Loss(_RegressionLoss):
+class SmoothL1Loss(ElementwiseLoss):
     r"""Huber's loss divided by ``beta``: the slope beyond ``beta`` is 1 whatever ``beta`` is.
 
     .. math::
@@ -171,17 +167,15 @@ class SmoothL1Loss(_RegressionLoss):
 
     References
     ----------
-    R. Girshick, "Fast R-CNN", ICCV 2015, :doi:`10.1109/ICCV.2015.169`.
+    .. [1] R. Girshick, "Fast R-CNN", ICCV 2015, :doi:`10.1109/ICCV.2015.169`.
     """
 
     kernel = "smooth_l1"
     function = "smooth_l1_loss"
     curvatures = ("exact", "psd", "majorizer", "unit")
     kernel_parameters = ("beta",)
-    differentiable = ("input", "target")
-    multiplier = ""
 
-    beta: float = number(1.0, Interval(low=0.0))
+    beta: float = number(default=1.0, domain=Interval(low=0.0))
 
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""

@@ -133,8 +133,7 @@ static void store(lf_kind kind, int swapped, char *to, ptrdiff_t stride, ptrdiff
     }
 }
 
-/* ---- a block of an array of any layout -----------------------------------------------------------------------------
- */
+/* ---- a block of an array of any layout ----------------------------------------------------------------------- */
 
 /* Calls RUN(pointer, stride, count, done) for every run along the last axis of [start, start + n). */
 #define LF_FOR_RUNS(array, start, n, RUN)                                                                              \
@@ -265,8 +264,7 @@ static void transpose(const void *from_, ptrdiff_t from_stride, void *to_, ptrdi
             to[c * to_stride + r] = from[r * from_stride + c];
 }
 
-/* ---- passes over a block --------------------------------------------------------------------------------------------
- */
+/* ---- passes over a block ------------------------------------------------------------------------------------- */
 
 static void fill(void *to_, ptrdiff_t n, double value) {
     REAL *to = to_;

@@ -97,9 +97,9 @@ static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
 
 ROWWISE(nll, 0)
 
-/* ---- cross entropy
- * ---------------------------------------------------------------------------------------------------------
- *
+/* ---- cross entropy ------------------------------------------------------------------------------------------- */
+
+/*
  * loss = -sum_c q_c log p_c with p = softmax(x), q_c = w_c ((1 - eps) t_c + eps / C), t the target probabilities or one
  * at the label. With m = max x and total = sum_c e^(x_c - m):
  *

@@ -17,8 +17,7 @@ enum { LF_ROW_BLOCK = 1024 };
 /* Classes whose exponentials a lane adds in REAL before they go to its float64 sum. */
 enum { LF_CLASS_BLOCK = 16 };
 
-/* ---- one row --------------------------------------------------------------------------------------------------------
- */
+/* ---- one row ------------------------------------------------------------------------------------------------- */
 
 /* NaN is passed over; the exponentials find it. */
 static REAL row_max(const REAL *x, ptrdiff_t n) {
