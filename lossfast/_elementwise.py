@@ -100,7 +100,7 @@ class ElementwiseLoss(InputTargetLoss):
             operands = (*named.values(), *extra.values())
             multipliers = tuple(m for m in (weight, sample_weight) if m is not None)
             call = (operands, shape, itemsize, multipliers)
-            if self.domains and any(np.may_share_memory(out, a) for out in outs for a in named.values()):
+            if self.domains and any(np.may_share_memory(out, a) for out in outs for a in originals.values()):
                 nothing = (None,) * len(operands)
                 _, invalid = self._kernel.run(*call, (), 1.0, -math.inf, 0, None, nothing, nothing, False)
                 self._refuse_invalid(invalid, originals)

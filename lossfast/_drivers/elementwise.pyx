@@ -23,7 +23,9 @@ from lossfast._drivers.runtime cimport (
     describe,
     lf_array,
     lf_curvature,
+    lf_elementwise,
     lf_elementwise_loop,
+    lf_elementwise_sum,
     lf_settings,
     lf_table,
     reduction_code,
@@ -37,8 +39,9 @@ from lossfast._drivers.runtime cimport (
 cnp.import_array()
 
 # Nanoseconds per element on one thread, for the decision whether to wake others; a factor of two is harmless.
-cdef double COST = 0.4
-# Results from this size on are written around the cache.
+cdef double COST = 0.5
+# Gradients from this size on are written around the cache: they leave it before they are read again, and not to read
+# them for ownership first saves a quarter of the traffic.
 cdef Py_ssize_t STREAM_BYTES = 32 << 20
 # Work small enough to keep the interpreter's lock: releasing and taking it costs as much as 200 elements.
 cdef Py_ssize_t KEEP_LOCK = 4096
@@ -62,7 +65,8 @@ cdef struct Call:
     int wanted[9]  # LF_OUTPUTS
     int produced[9]  # by the loop, wanted or not
     lf_array output[9]
-    int streamed
+    lf_elementwise_sum sum_loop  # instead of the loop where only the sum of the values is wanted
+    int around_cache
     double *partials
     char *scratch
     Py_ssize_t scratch_bytes
@@ -70,7 +74,7 @@ cdef struct Call:
 
 
 cdef inline bint written_in_place(Call *call, int k) noexcept nogil:
-    return call.wanted[k] and call.output[k].direct and not call.streamed
+    return call.wanted[k] and call.output[k].direct
 
 
 cdef int slots(Call *call) noexcept nogil:
@@ -116,7 +120,12 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
             else:
                 outputs[k] = free_scratch
                 free_scratch += bytes
-    if call.loop == NULL:
+    if call.sum_loop != NULL:
+        if call.sum_loop(
+            n, operands, &call.settings, outputs[LF_OUT_GRAD], call.around_cache, &call.partials[index]
+        ):
+            call.invalid = 1
+    elif call.loop == NULL:
         table.fill(outputs[LF_OUT_VALUE], n, 1.0)
     elif call.loop(n, operands, &call.settings, outputs):
         call.invalid = 1  # every thread that writes writes the same
@@ -126,28 +135,44 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         for k in range(LF_OUT_GRAD, LF_OUTPUTS):
             if call.wanted[k]:
                 table.multiply(outputs[k], multipliers[m], n)
-    if call.partials != NULL:
+    if call.partials != NULL and call.sum_loop == NULL:
         call.partials[index] = table.sum(outputs[LF_OUT_VALUE], n)
     for k in range(LF_OUTPUTS):
         if call.wanted[k]:
-            if call.streamed and call.output[k].direct:
-                table.stream(call.output[k].data + start * call.itemsize, outputs[k], n)
-            else:
-                table.scatter(&call.output[k], start, n, outputs[k])
+            table.scatter(&call.output[k], start, n, outputs[k])
 
 
 cdef void set_loop(Call *call, int index, bint grad, bint hess, bint everything) noexcept nogil:
+    cdef const lf_elementwise *kernel = &call.table.elementwise[index]
     cdef int which = LF_VALUE_GRAD_HESS if hess else LF_VALUE_GRAD if grad else LF_VALUE
     cdef int k
-    call.loop = call.table.elementwise[index].loops[LF_EVERYTHING if everything else which]
+    call.loop = kernel.loops[LF_EVERYTHING if everything else which]
+    call.sum_loop = NULL if everything or hess else kernel.value_sum_grad if grad else kernel.value_sum
     for k in range(LF_OUTPUTS):
         call.produced[k] = call.wanted[k] = 0
     call.produced[LF_OUT_VALUE] = 1
     call.produced[LF_OUT_GRAD] = grad or hess
     call.produced[LF_OUT_HESS] = hess
     if everything:
-        for k in range(call.table.elementwise[index].operands):
+        for k in range(kernel.operands):
             call.produced[LF_OUT_GRAD + k] = call.produced[LF_OUT_HESS + k] = 1
+
+
+cdef void choose_sum_loop(Call *call, bint summed) noexcept nogil:
+    """Keep the loop that adds up the values only where nothing else is done with them."""
+    cdef lf_array *grad = &call.output[LF_OUT_GRAD]
+    cdef int k
+    if not summed or call.wanted[LF_OUT_VALUE] or call.multipliers + call.cotangents:
+        call.sum_loop = NULL
+    if call.sum_loop == NULL:
+        return
+    call.produced[LF_OUT_VALUE] = 0
+    call.around_cache = 0
+    if call.wanted[LF_OUT_GRAD] and grad.direct and call.n * call.itemsize >= STREAM_BYTES:
+        call.around_cache = <size_t> grad.data % 16 == 0
+        for k in range(call.operands):
+            if call.operand[k].data == grad.data:  # in place: in the cache already
+                call.around_cache = 0
 
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
@@ -160,6 +185,7 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     cdef void *memory = NULL
     cdef char small[4096 + 64]
     cdef Py_ssize_t scratch, needed
+    choose_sum_loop(call, sum_of_values != NULL)
     call.scratch_bytes = slots(call) * ((longest * call.itemsize + 63) & ~<Py_ssize_t> 63)
     call.invalid = 0
     scratch = threads * call.scratch_bytes
@@ -257,7 +283,6 @@ cdef class Elementwise:
         call.operand[0].data = <char *> cnp.PyArray_DATA(a)
         call.operand[1].data = <char *> cnp.PyArray_DATA(b)
         call.multipliers = call.cotangents = 0
-        call.streamed = call.n * call.itemsize >= STREAM_BYTES
         for k in range(LF_MAX_PARAMETERS):
             call.settings.parameters[k] = self.parameters[k]
         call.settings.scale = 1.0 / <double> call.n if self.reduction == MEAN else 1.0
@@ -340,15 +365,8 @@ cdef class Elementwise:
                 arrays[count] = &call.output[k]
                 count += 1
         settle(len(shape), dims, arrays, count, itemsize)
-        call.streamed = call.n * itemsize >= STREAM_BYTES and not any(
-            array is not None and may_share(array, operand) for array in results for operand in operands
-        )
         execute(&call, &value_sum if reduced else NULL)
         return value_sum, bool(call.invalid)
-
-
-cdef bint may_share(cnp.ndarray a, cnp.ndarray b) noexcept:
-    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b)
 
 
 def weight_sum(tuple weights, tuple shape):
@@ -365,7 +383,8 @@ def weight_sum(tuple weights, tuple shape):
     call.itemsize = 8
     call.table = table_of(8)
     call.loop = NULL
-    call.operands = call.cotangents = call.streamed = 0
+    call.sum_loop = NULL
+    call.operands = call.cotangents = 0
     call.multipliers = len(weights)
     for k in range(LF_OUTPUTS):
         call.wanted[k] = call.produced[k] = 0

@@ -34,11 +34,18 @@ cdef extern from "abi.h" nogil:
         Py_ssize_t n, const void *const *operands, const lf_settings *settings, void *const *outputs
     ) noexcept nogil
 
+    ctypedef int (*lf_elementwise_sum)(
+        Py_ssize_t n, const void *const *operands, const lf_settings *settings, void *grad, int around_cache,
+        double *sum
+    ) noexcept nogil
+
     ctypedef struct lf_elementwise:
         const char *name
         int operands
         int parameters
         lf_elementwise_loop loops[4]  # LF_LOOPS
+        lf_elementwise_sum value_sum
+        lf_elementwise_sum value_sum_grad
 
     ctypedef struct lf_row_settings:
         Py_ssize_t classes
@@ -87,7 +94,6 @@ cdef extern from "abi.h" nogil:
         void (*store)(
             lf_kind kind, int swapped, char *to, Py_ssize_t stride, Py_ssize_t n, const void *source
         ) noexcept nogil
-        void (*stream)(void *to, const void *source, Py_ssize_t n) noexcept nogil
         void (*transpose)(
             const void *source, Py_ssize_t from_stride, void *to, Py_ssize_t to_stride, Py_ssize_t rows,
             Py_ssize_t columns

@@ -66,10 +66,16 @@ enum { LF_OUT_VALUE = 0, LF_OUT_GRAD = 1, LF_OUT_HESS = 1 + LF_MAX_OPERANDS, LF_
 typedef int (*lf_elementwise_loop)(ptrdiff_t n, const void *const *operands, const lf_settings *settings,
                                    void *const *outputs);
 
+/* Value, or value and gradient by the first operand, where of the values only the sum is wanted: one pass. The sum has
+ * the bits of lf_table.sum. `grad` NULL: none; around the cache it has to be aligned to 16 bytes. */
+typedef int (*lf_elementwise_sum)(ptrdiff_t n, const void *const *operands, const lf_settings *settings, void *grad,
+                                  int around_cache, double *sum);
+
 typedef struct {
     const char *name;
     int operands, parameters;
     lf_elementwise_loop loops[LF_LOOPS];
+    lf_elementwise_sum value_sum, value_sum_grad;
 } lf_elementwise;
 
 /* ---- rowwise losses: one loss per row of classes ------------------------------------------------------------- */
@@ -129,8 +135,6 @@ typedef struct {
     /* n elements, `stride` bytes apart, of any kind to or from contiguous REAL */
     void (*load)(lf_kind kind, int swapped, const char *from, ptrdiff_t stride, ptrdiff_t n, void *to);
     void (*store)(lf_kind kind, int swapped, char *to, ptrdiff_t stride, ptrdiff_t n, const void *from);
-    /* the same with stores that bypass the cache, for aligned native REAL */
-    void (*stream)(void *to, const void *from, ptrdiff_t n);
     void (*transpose)(const void *from, ptrdiff_t from_stride, void *to, ptrdiff_t to_stride, ptrdiff_t rows,
                       ptrdiff_t columns);
     void (*fill)(void *to, ptrdiff_t n, double value);

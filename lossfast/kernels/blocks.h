@@ -221,40 +221,6 @@ static void scatter(const lf_array *array, ptrdiff_t start, ptrdiff_t n, const v
     LF_FOR_RUNS(array, start, n, LF_STORE_RUN)
 }
 
-/* Results larger than the last-level cache are not read again before they leave it: writing around the cache saves the
- * read for ownership, a quarter of the traffic of c = a - b. */
-static void stream(void *to_, const void *from_, ptrdiff_t n) {
-#if defined(__SSE2__)
-#if defined(__AVX512F__)
-    enum { WIDTH = 64 };
-#elif defined(__AVX__)
-    enum { WIDTH = 32 };
-#else
-    enum { WIDTH = 16 };
-#endif
-    char *to = to_;
-    const char *from = from_;
-    ptrdiff_t bytes = n * (ptrdiff_t)sizeof(REAL), head = (WIDTH - (ptrdiff_t)((uintptr_t)to % WIDTH)) % WIDTH;
-    if (head > bytes)
-        head = bytes;
-    memcpy(to, from, (size_t)head);
-    ptrdiff_t i = head;
-    for (; i + WIDTH <= bytes; i += WIDTH) {
-#if defined(__AVX512F__)
-        _mm512_stream_si512((void *)(to + i), _mm512_loadu_si512((const void *)(from + i)));
-#elif defined(__AVX__)
-        _mm256_stream_si256((__m256i *)(void *)(to + i), _mm256_loadu_si256((const __m256i *)(const void *)(from + i)));
-#else
-        _mm_stream_si128((__m128i *)(void *)(to + i), _mm_loadu_si128((const __m128i *)(const void *)(from + i)));
-#endif
-    }
-    memcpy(to + i, from + i, (size_t)(bytes - i));
-    _mm_sfence();
-#else
-    memcpy(to_, from_, (size_t)n * sizeof(REAL));
-#endif
-}
-
 static void transpose(const void *from_, ptrdiff_t from_stride, void *to_, ptrdiff_t to_stride, ptrdiff_t rows,
                       ptrdiff_t columns) {
     const REAL *restrict from = from_;
@@ -282,19 +248,48 @@ static void multiply(void *product_, const void *factor_, ptrdiff_t n) {
 
 /* As many lanes whatever the vector length, so that every instruction set adds in the same order; four vectors of the
  * longest are enough to hide the latency of an addition. */
-static double sum(const void *values_, ptrdiff_t n) {
-    const REAL *values = values_;
-    double lanes[32] = {0};
-    ptrdiff_t i = 0;
-    for (; i + 32 <= n; i += 32)
-        for (int lane = 0; lane < 32; lane++)
-            lanes[lane] += (double)values[i + lane];
-    for (int lane = 0; i + lane < n; lane++)
-        lanes[lane] += (double)values[i + lane];
-    for (int half = 16; half; half /= 2)
+enum { LF_SUM_LANES = 32 };
+
+static inline double sum_of_lanes(double *lanes) {
+    for (int half = LF_SUM_LANES / 2; half; half /= 2)
         for (int lane = 0; lane < half; lane++)
             lanes[lane] += lanes[lane + half];
     return lanes[0];
+}
+
+static double sum(const void *values_, ptrdiff_t n) {
+    const REAL *values = values_;
+    double lanes[LF_SUM_LANES] = {0};
+    ptrdiff_t i = 0;
+    for (; i + LF_SUM_LANES <= n; i += LF_SUM_LANES)
+        for (int lane = 0; lane < LF_SUM_LANES; lane++)
+            lanes[lane] += (double)values[i + lane];
+    for (int lane = 0; i + lane < n; lane++)
+        lanes[lane] += (double)values[i + lane];
+    return sum_of_lanes(lanes);
+}
+
+/* One element for each lane, written as they stand or around the cache. Sixteen bytes at a time then, because NumPy
+ * aligns to no more; the processor joins them to lines. The lock that ends a thread's turn orders these stores before
+ * what follows. */
+static ALWAYS_INLINE void put_lanes(REAL *to, const REAL *from, int around_cache) {
+#if defined(__SSE2__)
+    if (around_cache) {
+        for (size_t byte = 0; byte < LF_SUM_LANES * sizeof(REAL); byte += sizeof(__m128i))
+            _mm_stream_si128((__m128i *)(void *)((char *)to + byte),
+                             _mm_loadu_si128((const __m128i *)(const void *)((const char *)from + byte)));
+        return;
+    }
+#endif
+    (void)around_cache;
+    memcpy(to, from, LF_SUM_LANES * sizeof(REAL));
+}
+
+/* What the lanes read a little later. The processor's own prefetching stops at every page. */
+static ALWAYS_INLINE void fetch_lanes(const REAL *from) {
+    enum { AHEAD = 2048, LINE = 64 };
+    for (size_t byte = 0; byte < LF_SUM_LANES * sizeof(REAL); byte += LINE)
+        __builtin_prefetch((const char *)from + AHEAD + byte);
 }
 
 #endif

@@ -12,6 +12,7 @@
 #define LF_ELEMENTWISE_H
 
 #include "abi.h"
+#include "blocks.h"
 #include "real.h"
 #include "vmath.h"
 
@@ -48,22 +49,25 @@ typedef struct {
 #define LF_SETTINGS_3 LF_SETTINGS_2, p2
 #define LF_SETTINGS_4 LF_SETTINGS_3, p3
 
+#define LF_LOOP_INPUTS(OPERANDS)                                                                                       \
+    enum { K = LF_COUNT OPERANDS };                                                                                    \
+    const REAL *o0 = operands[0], *o1 = K > 1 ? operands[1] : NULL, *o2 = K > 2 ? operands[2] : NULL,                  \
+               *o3 = K > 3 ? operands[3] : NULL;                                                                       \
+    const REAL p0 = (REAL)settings->parameters[0], p1 = (REAL)settings->parameters[1],                                 \
+               p2 = (REAL)settings->parameters[2], p3 = (REAL)settings->parameters[3], scale = (REAL)settings->scale;  \
+    (void)o1, (void)o2, (void)o3, (void)p0, (void)p1, (void)p2, (void)p3, (void)scale;
+
 /* simd: iterations are independent. An output is either another array or the very operand that it replaces. */
 #define LF_LOOP(name, suffix, OPERANDS, PARAMETERS, STORE)                                                             \
     static int name##suffix(ptrdiff_t n, const void *const *operands, const lf_settings *settings,                     \
                             void *const *outputs) {                                                                    \
-        enum { K = LF_COUNT OPERANDS };                                                                                \
-        const REAL *o0 = operands[0], *o1 = K > 1 ? operands[1] : NULL, *o2 = K > 2 ? operands[2] : NULL,              \
-                   *o3 = K > 3 ? operands[3] : NULL;                                                                   \
-        const REAL p0 = (REAL)settings->parameters[0], p1 = (REAL)settings->parameters[1],                             \
-                   p2 = (REAL)settings->parameters[2], p3 = (REAL)settings->parameters[3];                             \
-        const REAL scale = (REAL)settings->scale, floor_ = (REAL)settings->floor;                                      \
+        LF_LOOP_INPUTS(OPERANDS)                                                                                       \
+        const REAL floor_ = (REAL)settings->floor;                                                                     \
         const lf_curvature curvature = settings->curvature;                                                            \
         REAL *value = outputs[LF_OUT_VALUE], *g0 = outputs[LF_OUT_GRAD], *h0 = outputs[LF_OUT_HESS];                   \
         REAL *g1 = outputs[LF_OUT_GRAD + 1], *g2 = outputs[LF_OUT_GRAD + 2], *g3 = outputs[LF_OUT_GRAD + 3],           \
              *h1 = outputs[LF_OUT_HESS + 1], *h2 = outputs[LF_OUT_HESS + 2], *h3 = outputs[LF_OUT_HESS + 3];           \
-        (void)o1, (void)o2, (void)o3, (void)p0, (void)p1, (void)p2, (void)p3, (void)scale, (void)floor_;               \
-        (void)curvature, (void)g0, (void)g1, (void)g2, (void)g3, (void)h0, (void)h1, (void)h2, (void)h3;               \
+        (void)floor_, (void)curvature, (void)g0, (void)g1, (void)g2, (void)g3, (void)h0, (void)h1, (void)h2, (void)h3; \
         IREAL invalid = 0;                                                                                             \
         _Pragma("omp simd reduction(| : invalid)") for (ptrdiff_t i = 0; i < n; i++) {                                 \
             const POINT point = name##_point((REAL)0 LF_LOADS OPERANDS LF_SETTINGS PARAMETERS);                        \
@@ -73,6 +77,54 @@ typedef struct {
         }                                                                                                              \
         return invalid != 0;                                                                                           \
     }
+
+/* Some lanes at a time: computed, their values added up, their gradients written while the next are on their way. The
+ * lanes are those of sum(), so that the bits are too. */
+#define LF_SUM_LOOP(name, suffix, OPERANDS, PARAMETERS, GRAD)                                                          \
+    static int name##suffix(ptrdiff_t n, const void *const *operands, const lf_settings *settings, void *grad_,        \
+                            int around_cache, double *sum_) {                                                          \
+        LF_LOOP_INPUTS(OPERANDS)                                                                                       \
+        REAL *grad = grad_;                                                                                            \
+        double sums[LF_SUM_LANES] = {0};                                                                               \
+        IREAL invalid = 0;                                                                                             \
+        for (ptrdiff_t start = 0; start < n; start += LF_SUM_LANES) {                                                  \
+            const int lanes = n - start < LF_SUM_LANES ? (int)(n - start) : LF_SUM_LANES;                              \
+            REAL value[LF_SUM_LANES], slope[LF_SUM_LANES];                                                             \
+            if (lanes == LF_SUM_LANES) {                                                                               \
+                if (around_cache) {                                                                                    \
+                    LF_FETCH OPERANDS                                                                                  \
+                }                                                                                                      \
+                LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, LF_SUM_LANES)                                            \
+                if (GRAD)                                                                                              \
+                    put_lanes(grad + start, slope, around_cache);                                                      \
+            } else {                                                                                                   \
+                LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, lanes)                                                   \
+                if (GRAD)                                                                                              \
+                    memcpy(grad + start, slope, (size_t)lanes * sizeof(REAL));                                         \
+            }                                                                                                          \
+        }                                                                                                              \
+        *sum_ = sum_of_lanes(sums);                                                                                    \
+        (void)grad;                                                                                                    \
+        return invalid != 0;                                                                                           \
+    }
+
+#define LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, count)                                                           \
+    _Pragma("omp simd reduction(| : invalid)") for (int lane = 0; lane < count; lane++) {                              \
+        const ptrdiff_t i = start + lane;                                                                              \
+        const POINT point = name##_point((REAL)0 LF_LOADS OPERANDS LF_SETTINGS PARAMETERS);                            \
+        invalid |= point.invalid;                                                                                      \
+        value[lane] = point.value;                                                                                     \
+        if (GRAD)                                                                                                      \
+            slope[lane] = point.grad[0] * scale;                                                                       \
+    }                                                                                                                  \
+    for (int lane = 0; lane < count; lane++)                                                                           \
+        sums[lane] += (double)value[lane];
+
+#define LF_FETCH(...) LF_CAT(LF_FETCH_, LF_COUNT(__VA_ARGS__))
+#define LF_FETCH_1 fetch_lanes(o0 + start);
+#define LF_FETCH_2 LF_FETCH_1 fetch_lanes(o1 + start);
+#define LF_FETCH_3 LF_FETCH_2 fetch_lanes(o2 + start);
+#define LF_FETCH_4 LF_FETCH_3 fetch_lanes(o3 + start);
 
 #define LF_STORE_NOTHING
 #define LF_STORE_GRAD g0[i] = point.grad[0] * scale;
@@ -96,6 +148,8 @@ typedef struct {
     LF_LOOP(name, _value_grad, OPERANDS, PARAMETERS, LF_STORE_GRAD)                                                    \
     LF_LOOP(name, _value_grad_hess, OPERANDS, PARAMETERS, LF_STORE_GRAD_HESS)                                          \
     LF_LOOP(name, _everything, OPERANDS, PARAMETERS, LF_STORE_EVERYTHING)                                              \
+    LF_SUM_LOOP(name, _value_sum, OPERANDS, PARAMETERS, 0)                                                             \
+    LF_SUM_LOOP(name, _value_sum_grad, OPERANDS, PARAMETERS, 1)                                                        \
     enum { name##_operands = LF_COUNT OPERANDS, name##_parameters = LF_COUNT PARAMETERS };                             \
     static ALWAYS_INLINE POINT name##_point(__attribute__((unused)) REAL nothing LF_REALS OPERANDS LF_REALS PARAMETERS)
 
@@ -103,6 +157,8 @@ typedef struct {
     {#name,                                                                                                            \
      name##_operands,                                                                                                  \
      name##_parameters,                                                                                                \
-     {name##_value, name##_value_grad, name##_value_grad_hess, name##_everything}},
+     {name##_value, name##_value_grad, name##_value_grad_hess, name##_everything},                                     \
+     name##_value_sum,                                                                                                 \
+     name##_value_sum_grad},
 
 #endif

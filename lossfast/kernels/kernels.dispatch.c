@@ -28,7 +28,6 @@ const lf_table LF_TABLE_NAME = {
     .scatter = scatter,
     .load = load,
     .store = store,
-    .stream = stream,
     .transpose = transpose,
     .fill = fill,
     .multiply = multiply,
