@@ -1,0 +1,1 @@
+"""The tests of lossfast: properties of every registered loss, and facts of single ones."""
