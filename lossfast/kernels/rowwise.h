@@ -19,20 +19,33 @@ enum { LF_CLASS_BLOCK = 16 };
 
 /* ---- one row ------------------------------------------------------------------------------------------------- */
 
+/* Classes side by side in a vector, whatever its length. The last of them are taken once more with those before, where
+ * their number is no multiple: the compiler's epilogue would be a scalar each. */
+enum { LF_ROW_LANES = 16 };
+
+static ALWAYS_INLINE void greater_lanes(REAL *max, const REAL *x, int lanes) {
+    for (int lane = 0; lane < lanes; lane++)
+        max[lane] = x[lane] > max[lane] ? x[lane] : max[lane];
+}
+
 /* NaN is passed over; the exponentials find it. */
 static REAL row_max(const REAL *x, ptrdiff_t n) {
-    REAL lanes[64], max = -REAL_INF;
-    for (int lane = 0; lane < 64; lane++)
-        lanes[lane] = -REAL_INF;
+    enum { WIDE = 4 * LF_ROW_LANES };
+    REAL max[WIDE];
+    for (int lane = 0; lane < WIDE; lane++)
+        max[lane] = -REAL_INF;
     ptrdiff_t i = 0;
-    for (; i + 64 <= n; i += 64)
-        for (int lane = 0; lane < 64; lane++)
-            lanes[lane] = x[i + lane] > lanes[lane] ? x[i + lane] : lanes[lane];
-    for (int lane = 0; i + lane < n; lane++)
-        lanes[lane] = x[i + lane] > lanes[lane] ? x[i + lane] : lanes[lane];
-    for (int lane = 0; lane < 64; lane++)
-        max = lanes[lane] > max ? lanes[lane] : max;
-    return max;
+    for (; i + WIDE <= n; i += WIDE)
+        greater_lanes(max, x + i, WIDE);
+    for (; i + LF_ROW_LANES <= n; i += LF_ROW_LANES)
+        greater_lanes(max, x + i, LF_ROW_LANES);
+    if (n >= LF_ROW_LANES)
+        greater_lanes(max, x + n - LF_ROW_LANES, LF_ROW_LANES);
+    else
+        greater_lanes(max, x, (int)n);
+    for (int half = WIDE / 2; half; half /= 2)
+        greater_lanes(max, max + half, half);
+    return max[0];
 }
 
 /* The class of the maximum, or the last class of a row that has none (all NaN). */
@@ -43,20 +56,54 @@ static ptrdiff_t row_argmax(const REAL *x, ptrdiff_t n, REAL max) {
     return c;
 }
 
-/* Four terms meet in REAL before their sum goes to float64: half the conversions, and at most one ulp in all. */
-static double row_sum(const REAL *x, ptrdiff_t n) {
-    double lanes[16] = {0};
+static ALWAYS_INLINE void exp_lanes(REAL *lanes, REAL max) {
+#pragma omp simd
+    for (int lane = 0; lane < LF_ROW_LANES; lane++)
+        lanes[lane] = lf_exp_nonpositive(lanes[lane] - max);
+}
+
+/* row_exp_sum for the classes of one block. Four terms meet in REAL before their sum goes to float64: half the
+ * conversions, and at most one ulp in all. */
+static double block_exp_sum(const REAL *x, ptrdiff_t n, REAL max, ptrdiff_t without, REAL *exps) {
+    const ptrdiff_t whole = n / LF_ROW_LANES * LF_ROW_LANES, tail = n - LF_ROW_LANES;
+    double lanes[LF_ROW_LANES] = {0};
+    REAL last[LF_ROW_LANES];
+    if (tail < 0) {
+        for (int lane = 0; lane < LF_ROW_LANES; lane++)
+            last[lane] = lane < n ? x[lane] : -REAL_INF;
+        exp_lanes(last, max);
+        if (without >= 0)
+            last[without] = R(0.0);
+        memcpy(exps, last, (size_t)n * sizeof(REAL));
+        return sum(last, LF_ROW_LANES);
+    }
+    memcpy(last, x + tail, sizeof last); /* before an exponential can replace it */
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < whole; i++)
+        exps[i] = lf_exp_nonpositive(x[i] - max);
+    if (without >= 0 && without < whole)
+        exps[without] = R(0.0);
     ptrdiff_t i = 0;
-    for (; i + 64 <= n; i += 64)
-        for (int lane = 0; lane < 16; lane++) {
-            const REAL *y = x + i + lane;
-            lanes[lane] += (double)((y[0] + y[16]) + (y[32] + y[48]));
+    for (; i + 4 * LF_ROW_LANES <= whole; i += 4 * LF_ROW_LANES)
+        for (int lane = 0; lane < LF_ROW_LANES; lane++) {
+            const REAL *y = exps + i + lane;
+            lanes[lane] += (double)((y[0] + y[LF_ROW_LANES]) + (y[2 * LF_ROW_LANES] + y[3 * LF_ROW_LANES]));
         }
-    double total = i < n ? sum(x + i, n - i) : 0.0;
-    for (int half = 8; half; half /= 2)
+    for (; i < whole; i += LF_ROW_LANES)
+        for (int lane = 0; lane < LF_ROW_LANES; lane++)
+            lanes[lane] += (double)exps[i + lane];
+    if (whole < n) {
+        exp_lanes(last, max);
+        if (without >= tail)
+            last[without - tail] = R(0.0);
+        for (int lane = 0; lane < LF_ROW_LANES; lane++)
+            lanes[lane] += lane >= whole - tail ? (double)last[lane] : 0.0;
+        memcpy(exps + tail, last, sizeof last);
+    }
+    for (int half = LF_ROW_LANES / 2; half; half /= 2)
         for (int lane = 0; lane < half; lane++)
             lanes[lane] += lanes[lane + half];
-    return lanes[0] + total;
+    return lanes[0];
 }
 
 /* The sum of e^(x - max) over all classes but `without`. The exponentials stay in `exps`, or nowhere if that is NULL;
@@ -65,14 +112,8 @@ static REAL row_exp_sum(const REAL *x, ptrdiff_t n, REAL max, ptrdiff_t without,
     REAL buffer[LF_ROW_BLOCK];
     double total = 0.0;
     for (ptrdiff_t start = 0; start < n; start += LF_ROW_BLOCK) {
-        const ptrdiff_t count = n - start < LF_ROW_BLOCK ? n - start : LF_ROW_BLOCK;
-        REAL *e = exps ? exps + start : buffer;
-#pragma omp simd
-        for (ptrdiff_t i = 0; i < count; i++)
-            e[i] = lf_exp_nonpositive(x[start + i] - max);
-        if (without >= start && without < start + count)
-            e[without - start] = R(0.0);
-        total += row_sum(e, count);
+        const ptrdiff_t count = n - start < LF_ROW_BLOCK ? n - start : LF_ROW_BLOCK, at = without - start;
+        total += block_exp_sum(x + start, count, max, at >= 0 && at < count ? at : -1, exps ? exps + start : buffer);
     }
     return (REAL)total;
 }
