@@ -22,6 +22,7 @@ from lossfast._drivers.runtime cimport (
     describe,
     lf_array,
     lf_curvature,
+    lf_prefetch,
     lf_row_settings,
     lf_rows,
     lf_rowwise,
@@ -40,6 +41,8 @@ cnp.import_array()
 cdef double COST = 0.8
 # Elements of one array in one block of rows: enough to pay for the hand-over, small enough for the second-level cache.
 cdef Py_ssize_t BLOCK_ELEMENTS = 16384
+# A row of so many bytes is fetched while the one before it is computed.
+cdef Py_ssize_t PREFETCH_BYTES = 8192
 # Labels checked in one block.
 cdef Py_ssize_t LABEL_BLOCK = 16384
 # Work small enough to keep the interpreter's lock.
@@ -216,6 +219,8 @@ cdef void run_rows(
                     at[which] = row_pointer(&call.tables[which], row)
                 elif which < GRAD:
                     load_row(call, which, row, at[which])
+        if call.in_place[INPUT] and row_bytes <= PREFETCH_BYTES and row + 1 < start + n:
+            lf_prefetch(row_pointer(&call.tables[INPUT], row + 1), row_bytes)
         rows.input = at[INPUT]
         rows.label = &labels[row - start] if call.has_labels else NULL
         rows.target = at[TARGET]

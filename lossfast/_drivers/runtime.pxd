@@ -102,6 +102,8 @@ cdef extern from "abi.h" nogil:
         void (*multiply)(void *product, const void *factor, Py_ssize_t n) noexcept nogil
         double (*sum)(const void *values, Py_ssize_t n) noexcept nogil
 
+    void lf_prefetch(const char *start, Py_ssize_t bytes)
+
 ctypedef void (*lf_task)(void *context, Py_ssize_t block, int thread) noexcept nogil
 
 cdef enum:
