@@ -109,6 +109,8 @@ def logsumexp(input: ArrayLike, *, axis: int | None = -1, keepdims: bool = False
     original = _arrays.as_array(input, "input")
     x = _arrays.as_operand(original, "input")
     kept = (1,) * x.ndim
+    if axis is not None and not isinstance(axis, int | np.integer):
+        raise TypeError(f"axis = {axis!r}: expected an integer, or None for all elements")
     if axis is None:
         x, axis = x.reshape(-1), 0
     else:

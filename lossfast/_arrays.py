@@ -28,7 +28,7 @@ def as_array(value: ArrayLike, name: str) -> Array:
             value = np.asarray(exchanged)
         except (TypeError, ValueError, RuntimeError, BufferError) as error:
             raise TypeError(f"{name} of type {type(value).__name__} cannot be read as an array: {error}") from error
-    if value.dtype.kind not in "biuf" and not readable(value.dtype):
+    if not readable(value.dtype) and value.dtype != np.longdouble:
         raise TypeError(f"{name} has dtype {value.dtype}; expected real numbers: convert it with astype(np.float64)")
     return value
 
@@ -123,6 +123,15 @@ def checked_out(out: Any, name: str, shape: Shape, dtype: np.dtype[Any]) -> Arra
     return out
 
 
+def overlap(a: Array, b: Array) -> bool:
+    """Whether two arrays share a byte; as good as yes where that takes long to find out."""
+    effort: Any = 10_000
+    try:
+        return np.may_share_memory(a, b) and np.shares_memory(a, b, max_work=effort)
+    except np.exceptions.TooHardError:
+        return True
+
+
 @overload
 def separated(array: Array, outs: Sequence[Array], *, elementwise: bool = False) -> Array: ...
 @overload
@@ -142,7 +151,7 @@ def separated(array: Array | None, outs: Sequence[Array], *, elementwise: bool =
             and out.strides == array.strides
             and out.dtype.itemsize == array.dtype.itemsize
         )
-        if not identical and np.may_share_memory(out, array):
+        if not identical and overlap(out, array):
             return array.copy()
     return array
 
@@ -151,7 +160,7 @@ def refuse_overlap(outs: Sequence[Array]) -> None:
     """Two results cannot share memory."""
     for index, out in enumerate(outs):
         for other in outs[:index]:
-            if np.may_share_memory(out, other):
+            if overlap(out, other):
                 raise ValueError("two arrays of out share memory; expected one array for each result")
 
 

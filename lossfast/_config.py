@@ -21,14 +21,18 @@ from lossfast._drivers.runtime import (
 __version__ = _installed_version("lossfast")
 
 
+#: More than any machine has; each one takes scratch memory.
+MOST_THREADS = 4096
+
+
 def set_num_threads(n: int | None) -> None:
     """Use ``n`` threads for large arrays from now on; None goes back to the default.
 
     The default is OpenMP's setting or the processors that the process may run on, whichever is less.
     Small work stays on the calling thread whatever is set here, and results have the same bits for any number.
     """
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
-        raise ValueError(f"n = {n!r}: expected a positive integer, or None for the default")
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST_THREADS):
+        raise ValueError(f"n = {n!r}: expected an integer from 1 to {MOST_THREADS}, or None for the default")
     set_thread_count(0 if n is None else int(n))
 
 
@@ -76,8 +80,10 @@ def _apply_environment() -> None:
     use_isa(isa or available[-1])
     threads = os.environ.get("LOSSFAST_NUM_THREADS")
     if threads:
-        if not threads.isdecimal() or int(threads) < 1:
-            raise ImportError(f"LOSSFAST_NUM_THREADS = {threads!r}: expected a positive integer, or unset it")
+        if not threads.isdecimal() or not 1 <= int(threads) <= MOST_THREADS:
+            raise ImportError(
+                f"LOSSFAST_NUM_THREADS = {threads!r}: expected an integer from 1 to {MOST_THREADS}, or unset it"
+            )
         set_thread_count(int(threads))
 
 

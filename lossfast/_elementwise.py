@@ -100,7 +100,9 @@ class ElementwiseLoss(InputTargetLoss):
             operands = (*named.values(), *extra.values())
             multipliers = tuple(m for m in (weight, sample_weight) if m is not None)
             call = (operands, shape, itemsize, multipliers)
-            if self.domains and any(np.may_share_memory(out, a) for out in outs for a in originals.values()):
+            # before a result overwrites an argument
+            unweighted = self._unweighted(*named.values()) if self.multiplier in grads else None
+            if self.domains and any(_arrays.overlap(out, a) for out in outs for a in originals.values()):
                 nothing = (None,) * len(operands)
                 _, invalid = self._kernel.run(*call, (), 1.0, -math.inf, 0, None, nothing, nothing, False)
                 self._refuse_invalid(invalid, originals)
@@ -116,10 +118,12 @@ class ElementwiseLoss(InputTargetLoss):
                 self.reduction != "none",
             )
             self._refuse_invalid(invalid, originals)
-            if weight is not None and self.multiplier in grads:
-                factors = [scale, *(a for a in (sample_weight, *cotangents) if a is not None)]
-                mean = self._reduced(total, denominator) if self.reduction == "mean" else 0.0
-                grads[self.multiplier].array[...] = self._multiplier_gradient(named, factors, mean)
+            if weight is not None and unweighted is not None:
+                if self.reduction == "mean" and self.multiplier_in_mean:  # less what the weight adds to the divisor
+                    share = 1.0 if sample_weight is not None else weight.size / math.prod(shape)
+                    unweighted -= share * self._reduced(total, denominator)
+                factors = (a for a in (scale, sample_weight, *cotangents) if a is not None)
+                grads[self.multiplier].array[...] = math.prod(factors, start=unweighted)
         else:
             for result in (*grads.values(), *hesses.values()):
                 result.array[...] = 0
@@ -135,15 +139,11 @@ class ElementwiseLoss(InputTargetLoss):
             return float(weight_sum((weight,), weight.shape))  # unbroadcast, as in PyTorch
         return float(weight_sum((weight, sample_weight), shape))
 
-    def _multiplier_gradient(self, named: dict[str, Array], factors: list[Any], mean: float) -> Array:
-        """The derivative by the weights: the loss of weight one, less the mean where they are its divisor."""
+    def _unweighted(self, *arrays: Array) -> Array:
+        """The loss of weight one, which is its derivative by the weight."""
         changes: dict[str, Any] = {self.multiplier: None, "reduction": "none"}
-        unweighted = dataclasses.replace(self, **changes)
-        gradient: Array = unweighted(*named.values()).astype(np.float64)
-        if self.multiplier_in_mean:
-            gradient -= mean
-        product: Array = math.prod(factors[1:], start=gradient * factors[0])
-        return product
+        loss: Array = dataclasses.replace(self, **changes)(*arrays)
+        return loss.astype(np.float64)
 
     def _refuse_invalid(self, invalid: bool, arrays: dict[str, Array]) -> None:
         if invalid:

@@ -77,13 +77,21 @@ def _checked_parameter(name: str, value: Any, metadata: Mapping[str, Any]) -> An
     if metadata.get("integer"):
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected an integer")
+        if not -(2**63) <= int(value) < 2**63:
+            raise ValueError(f"{name} = {value} is outside [-2**63, 2**63)")
         return int(value)
     if "domain" in metadata:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected a real number")
-        if float(value) not in metadata["domain"]:
+        try:
+            real = float(value)
+        except OverflowError as error:
+            raise ValueError(
+                f"{name} is greater than every float64; expected a number in {metadata['domain']}"
+            ) from error
+        if real not in metadata["domain"]:
             raise ValueError(f"{name} = {value} is outside {metadata['domain']}")
-        return float(value)
+        return real
     return value
 
 
@@ -196,6 +204,8 @@ class Loss:
     def _resolve_wrt(self, wrt: str | tuple[str, ...] | None, available: Sequence[str]) -> tuple[str, ...]:
         if wrt is None:
             return self.predictions
+        if not isinstance(wrt, str | tuple | list):
+            raise TypeError(f"wrt = {wrt!r}: expected a name or a tuple of names out of {', '.join(available)}")
         names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
         for name in names:
             if name not in available:

@@ -53,9 +53,8 @@ class RowwiseLoss(InputTargetLoss):
             raise ValueError(f"weight has shape {weight.shape}; expected ({classes},), one weight per class")
         return weight
 
-    def _targets(self, input: Array, target: ArrayLike) -> tuple[Array | None, Array | None]:
+    def _targets(self, input: Array, raw: Array) -> tuple[Array | None, Array | None]:
         """Labels or probabilities."""
-        raw = _arrays.as_array(target, "target")
         expected = _without_axis(input.shape)
         if self.takes_probabilities and raw.shape == input.shape:
             if raw.dtype.kind in "biu":
@@ -69,7 +68,7 @@ class RowwiseLoss(InputTargetLoss):
             return None, _arrays.as_operand(raw, "target")
         alternative = f", or class probabilities of shape {input.shape}" if self.takes_probabilities else ""
         _arrays.same_shape("target", raw.shape, expected, f"that of input without its class axis{alternative}")
-        return _arrays.as_labels(target, "target"), None
+        return _arrays.as_labels(raw, "target"), None
 
     def _check_labels(self, labels: Array, classes: int, row_weight: Array | None) -> float:
         """Refuse labels outside of the classes; returns the summed weights of those that count."""
@@ -88,10 +87,13 @@ class RowwiseLoss(InputTargetLoss):
         if original.ndim == 0:
             raise ValueError("input has shape (); expected (C,), (N, C) or (N, C, d1, ...)")
         unbatched = original.shape
-        if original.ndim == 1 and np.shape(arrays[1]) == (1,) != original.shape:
+        given = _arrays.as_array(arrays[1], "target")
+        if given.size == 0 and not isinstance(arrays[1], np.ndarray):
+            given = given.astype(np.int64)  # an empty list has no dtype of its own
+        if original.ndim == 1 and given.shape == (1,) != original.shape:
             original = original[np.newaxis]  # one row and one label in brackets are a batch of one
         input = _arrays.as_operand(original, "input")
-        labels, target = self._targets(input, arrays[1])
+        labels, target = self._targets(input, given)
         axis = min(1, input.ndim - 1)
         classes, shape = input.shape[axis], _without_axis(input.shape)
         if classes > np.iinfo(np.int32).max:

@@ -16,6 +16,8 @@ from lossfast._loss import REGISTRY, Loss
 
 #: Losses kept for the parameters that functions were called with lately.
 _KEPT = 64
+#: Types of parameters that cannot change.
+_PLAIN = frozenset({bool, float, int, str, type(None)})
 
 
 class LossFunction:
@@ -42,12 +44,11 @@ class LossFunction:
         if not parameters:
             return self._default, keywords
         rest = {name: value for name, value in keywords.items() if name not in self._names}
-        try:
-            # the types too: True == 1 == 1.0, but not every one of them is a valid parameter
-            key = tuple((name, type(value), value) for name, value in parameters.items())
-            loss = self._recent.get(key)
-        except TypeError:  # an array among them is not hashable
+        if not _PLAIN.issuperset(map(type, parameters.values())):  # an array, say, which may change
             return self.loss(**parameters), rest
+        # the types too: True == 1 == 1.0, but not every one of them is a valid parameter
+        key = tuple((name, type(value), value) for name, value in parameters.items())
+        loss = self._recent.get(key)
         if loss is None:
             if len(self._recent) >= _KEPT:
                 self._recent.clear()

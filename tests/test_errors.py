@@ -3,6 +3,7 @@
 import itertools
 import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -396,3 +397,34 @@ def test_nothing_else_has_a_domain(rng):
     assert np.isfinite(lf.CrossEntropyLoss()(X23, 5 * X23 - 1))
     assert np.isnan(lf.BCELoss()([np.nan], [0.5]))
     assert np.isnan(lf.BCELoss()([0.5], [np.nan]))
+
+
+# ---- values and types at the edge of what Python can hand over ------------------------------------------------------
+
+
+def test_numbers_too_great_to_convert():
+    with pytest.raises(ValueError, match="ignore_index = 1180591620717411303424"):
+        lf.NLLLoss(ignore_index=2**70)
+    with pytest.raises(ValueError, match="delta"):
+        lf.HuberLoss(delta=10**400)
+    with pytest.raises(ValueError, match="n = 1099511627776"):
+        lf.set_num_threads(2**40)
+
+
+def test_wrt_and_axis_of_a_wrong_type():
+    with pytest.raises(TypeError, match="wrt = 5"):
+        lf.MSELoss().grad(np.ones(3), np.ones(3), wrt=5)
+    with pytest.raises(TypeError, match=r"axis = \(0, 1\)"):
+        lf.logsumexp(np.ones((3, 3)), axis=(0, 1))
+
+
+def test_ragged_lists_name_the_argument():
+    with pytest.raises(TypeError, match="target of type list"):
+        lf.CrossEntropyLoss()([1.0, 2.0], [[1], [1, 2]])
+
+
+def test_dtypes_that_no_kernel_reads():
+    eighth = np.ones(4).astype(ml_dtypes.float8_e5m2)
+    for call in (lf.softmax, lf.sigmoid, lambda a: lf.MSELoss().grad(a, np.zeros(4))):
+        with pytest.raises(TypeError, match="float8_e5m2"):
+            call(eighth)

@@ -503,3 +503,25 @@ def test_results_around_the_cache(case, rng):
     for start in (0, n // 2 - 5, n - 10000):
         part = each.grad(x[start : start + 10000], t[start : start + 10000])
         np.testing.assert_allclose(grad[start : start + 10000] * np.float32(n), part, rtol=1e-6)
+
+
+# ---- rows that are aligned in part, results side by side ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [7, 100])
+def test_rows_of_a_packed_record(classes, rng):
+    """The first row is aligned, the others are not."""
+    records = np.zeros(40, np.dtype([("logits", "f4", (classes,)), ("label", "i1")]))
+    records["logits"] = rng.normal(size=(40, classes))
+    records["label"] = rng.integers(0, classes, 40)
+    plain = records["logits"].copy(), records["label"].astype(np.int64)
+    got = lf.CrossEntropyLoss().value_and_grad(records["logits"], records["label"])
+    for a, b in zip(got, lf.CrossEntropyLoss().value_and_grad(*plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_results_that_interleave():
+    """Their bounds overlap, their elements do not."""
+    both = np.empty((4, 2))
+    lf.MSELoss().grad_hess(np.ones(4), np.zeros(4), out=(both[:, 0], both[:, 1]))
+    np.testing.assert_array_equal(both, 0.5)

@@ -1026,3 +1026,55 @@ def test_function_and_class_agree(case, rng):
     assert duplicate(function) is function
     assert function.__name__ == case.cls.function
     assert function.__doc__ == case.cls.__doc__
+
+
+# ---- gradients by the weights ---------------------------------------------------------------------------------------
+
+WEIGHTED = [lf.MSELoss, lf.L1Loss, lf.HuberLoss]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("cls", WEIGHTED)
+def test_gradient_by_a_broadcast_weight(cls, weighted, reduction, rng):
+    x, t, weight = rng.normal(size=(3, 1)), rng.normal(size=(3, 4)), rng.uniform(1, 2, (3, 1))
+    sample_weight = rng.uniform(1, 2, (3, 4)) if weighted else None
+    grad = cls(weight=weight, reduction=reduction).grad(x, t, wrt="weight", sample_weight=sample_weight)
+    for row in range(3):
+        step = np.zeros((3, 1))
+        step[row] = 1e-4
+        above, below = (
+            cls(weight=weight + sign * step, reduction=reduction)(x, t, sample_weight=sample_weight) for sign in (1, -1)
+        )
+        assert grad[row, 0] == pytest.approx((above - below) / 2e-4, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("overwritten", [0, 1])
+@pytest.mark.parametrize("cls", WEIGHTED)
+def test_gradient_by_the_weight_beside_one_in_place(cls, overwritten, rng):
+    arrays, weight = [rng.normal(size=50), rng.normal(size=50)], rng.uniform(1, 2, 50)
+    expected = cls(weight=weight).grad(*arrays, wrt=("input", "weight"))
+    out = (arrays[overwritten], np.empty(50))
+    assert_bits(cls(weight=weight).grad(*arrays, wrt=("input", "weight"), out=out), expected)
+
+
+# ---- functions ------------------------------------------------------------------------------------------------------
+
+
+class Changing:
+    """Something that NumPy can read and that changes."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_functions_read_a_changed_weight_again(rng):
+    weight, x, labels = Changing(np.array([1.0, 2.0, 3.0])), rng.normal(size=(4, 3)), [0, 1, 2, 0]
+    before = F.cross_entropy(x, labels, weight=weight)
+    weight.array[0] = 100
+    after = F.cross_entropy(x, labels, weight=weight)
+    assert after != before
+    assert after == lf.CrossEntropyLoss(weight=weight.array)(x, labels)

@@ -107,6 +107,11 @@ cdef inline char *row_pointer(const lf_array *array, Py_ssize_t row) noexcept no
 
 
 cdef inline bint native(const lf_array *array, Py_ssize_t itemsize) noexcept nogil:
+    """Every row begins with an aligned REAL."""
+    cdef int axis
+    for axis in range(array.ndim):
+        if array.strides[axis] % itemsize != 0:
+            return False
     return (
         not array.swapped
         and array.kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
