@@ -43,7 +43,9 @@ class ElementwiseLoss(InputTargetLoss):
         weight = self._multiplier()
         if weight is None:
             return loss, np.ones((), loss.dtype)
-        return loss * weight, weight if self.multiplier_in_mean else np.ones((), loss.dtype)
+        if not self.multiplier_in_mean or not loss.size:
+            return loss * weight, np.ones((), loss.dtype)
+        return loss * weight, weight * _unbroadcast(weight, loss.shape)
 
     def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
         _arrays.broadcastable(weight, self.multiplier, shape)
@@ -101,7 +103,7 @@ class ElementwiseLoss(InputTargetLoss):
             multipliers = tuple(m for m in (weight, sample_weight) if m is not None)
             call = (operands, shape, itemsize, multipliers)
             # before a result overwrites an argument
-            unweighted = self._unweighted(*named.values()) if self.multiplier in grads else None
+            unweighted = self._unweighted(itemsize, *named.values()) if self.multiplier in grads else None
             if self.domains and any(_arrays.overlap(out, a) for out in outs for a in originals.values()):
                 nothing = (None,) * len(operands)
                 _, invalid = self._kernel.run(*call, (), 1.0, -math.inf, 0, None, nothing, nothing, False)
@@ -120,8 +122,7 @@ class ElementwiseLoss(InputTargetLoss):
             self._refuse_invalid(invalid, originals)
             if weight is not None and unweighted is not None:
                 if self.reduction == "mean" and self.multiplier_in_mean:  # less what the weight adds to the divisor
-                    share = 1.0 if sample_weight is not None else weight.size / math.prod(shape)
-                    unweighted -= share * self._reduced(total, denominator)
+                    unweighted -= _unbroadcast(weight, shape) * self._reduced(total, denominator)
                 factors = (a for a in (scale, sample_weight, *cotangents) if a is not None)
                 grads[self.multiplier].array[...] = math.prod(factors, start=unweighted)
         else:
@@ -135,17 +136,22 @@ class ElementwiseLoss(InputTargetLoss):
             return float(self.reduction != "mean")
         if weight is None or not self.multiplier_in_mean:
             return float(math.prod(shape) if sample_weight is None else weight_sum((sample_weight,), shape))
-        if sample_weight is None:
-            return float(weight_sum((weight,), weight.shape))  # unbroadcast, as in PyTorch
-        return float(weight_sum((weight, sample_weight), shape))
+        weights = tuple(w for w in (weight, sample_weight) if w is not None)
+        return float(weight_sum(weights, shape)) * _unbroadcast(weight, shape)
 
-    def _unweighted(self, *arrays: Array) -> Array:
+    def _unweighted(self, itemsize: int, *arrays: Array) -> Array:
         """The loss of weight one, which is its derivative by the weight."""
         changes: dict[str, Any] = {self.multiplier: None, "reduction": "none"}
-        loss: Array = dataclasses.replace(self, **changes)(*arrays)
+        whole = (a.astype(f"f{itemsize}", copy=False) for a in arrays)  # half precision would overflow in the result
+        loss: Array = dataclasses.replace(self, **changes)(*whole)
         return loss.astype(np.float64)
 
     def _refuse_invalid(self, invalid: bool, arrays: dict[str, Array]) -> None:
         if invalid:
             for name, domain in self.domains.items():
                 _arrays.refuse_outside(name, arrays[name], domain.low, domain.high, self.domain_hint)
+
+
+def _unbroadcast(weight: Array, shape: Shape) -> float:
+    """What a sum over the broadcast loss overstates that of a weight by: PyTorch adds it up as it is given."""
+    return weight.size / math.prod(shape)

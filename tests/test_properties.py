@@ -1049,6 +1049,22 @@ def test_gradient_by_a_broadcast_weight(cls, weighted, reduction, rng):
         assert grad[row, 0] == pytest.approx((above - below) / 2e-4, rel=1e-6, abs=1e-8)
 
 
+@pytest.mark.parametrize("cls", WEIGHTED)
+def test_sample_weights_of_one_change_nothing(cls, rng):
+    x, t, weight = rng.normal(size=(3, 1)), rng.normal(size=(3, 4)), rng.uniform(1, 2, (3, 1))
+    loss = cls(weight=weight)
+    assert loss(x, t) == pytest.approx(loss.reference(x, t), rel=1e-14)
+    assert loss(x, t, sample_weight=1.0) == pytest.approx(loss(x, t), rel=1e-14)
+
+
+@pytest.mark.parametrize("cls", WEIGHTED)
+def test_gradient_by_the_weight_of_a_half_precision_loss(cls):
+    x = np.full(3, 300, np.float16)
+    weight = np.ones(3)
+    grad = cls(weight=weight, reduction="sum").grad(x, np.zeros(3), wrt="weight")
+    np.testing.assert_allclose(grad, cls(reduction="none")(x.astype(np.float64), np.zeros(3)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("overwritten", [0, 1])
 @pytest.mark.parametrize("cls", WEIGHTED)
 def test_gradient_by_the_weight_beside_one_in_place(cls, overwritten, rng):

@@ -16,6 +16,7 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -153,9 +154,13 @@ static void hire(int wanted) {
         return;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, (size_t)2 << 20);
+    sigset_t all, callers; /* signals of the process are the program's own threads' to handle */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &callers);
     for (pthread_t helper; helpers < wanted; helpers++)
         if (pthread_create(&helper, &attributes, help, NULL))
             break; /* with fewer helpers the work takes longer */
+    pthread_sigmask(SIG_SETMASK, &callers, NULL);
     pthread_attr_destroy(&attributes);
 }
 

@@ -262,7 +262,11 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     if call.has_labels:
         table.gather_labels(&call.labels, start, n, wide_labels)
         for i in range(n):
-            labels[i] = -1 if wide_labels[i] == call.ignore_index else <int32_t> wide_labels[i]
+            # checked before; once more, because another thread may have written since
+            if wide_labels[i] == call.ignore_index or not 0 <= wide_labels[i] < call.settings.classes:
+                labels[i] = -1
+            else:
+                labels[i] = <int32_t> wide_labels[i]
     table.fill(scales, n, call.scale)
     for m in range(call.multipliers + call.cotangents):
         table.multiply(scales, table.gather(&call.multiplier[m], start, n, factors), n)
