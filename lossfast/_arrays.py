@@ -21,6 +21,11 @@ Shape = tuple[int, ...]
 def as_array(value: ArrayLike, name: str) -> Array:
     """`value` as an array of real numbers, without a copy where it is one already."""
     if type(value) is not np.ndarray:
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(
+                f"{name} is a masked array, whose mask would be lost: fill it, and give what is "
+                "masked the sample_weight 0"
+            )
         try:
             exchanged: Any = value
             if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
@@ -120,6 +125,8 @@ def checked_out(out: Any, name: str, shape: Shape, dtype: np.dtype[Any]) -> Arra
         raise TypeError(f"{name} has dtype {out.dtype}; expected {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only; expected an array that can be written")
+    if out.size and any(stride == 0 and length > 1 for stride, length in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(f"{name} is a broadcast view, whose elements share memory; expected an array of its own")
     return out
 
 

@@ -37,7 +37,7 @@ def set_num_threads(n: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """Threads that a large enough call uses now; 1 in a forked child, whose OpenMP team does not exist."""
+    """Threads that a large enough call uses now."""
     threads: int = thread_count()
     return threads
 

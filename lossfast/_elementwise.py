@@ -97,8 +97,8 @@ class ElementwiseLoss(InputTargetLoss):
             sample_weight, cotangent = (_arrays.separated(a, outs) for a in (sample_weight, cotangent))
 
         total, denominator = 0.0, self._denominator(weight, sample_weight, shape)
+        scale, cotangents = self._scale(denominator, cotangent)
         if math.prod(shape):
-            scale, cotangents = self._scale(denominator, cotangent)
             operands = (*named.values(), *extra.values())
             multipliers = tuple(m for m in (weight, sample_weight) if m is not None)
             call = (operands, shape, itemsize, multipliers)

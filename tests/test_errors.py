@@ -418,6 +418,24 @@ def test_wrt_and_axis_of_a_wrong_type():
         lf.logsumexp(np.ones((3, 3)), axis=(0, 1))
 
 
+def test_masked_arrays_do_not_lose_their_mask_silently():
+    with pytest.raises(TypeError, match=r"input is a masked array.*sample_weight"):
+        lf.MSELoss()(np.ma.masked_greater([1.0, 1e9], 10), [0.0, 0.0])
+
+
+def test_results_whose_elements_share_memory():
+    out = np.lib.stride_tricks.as_strided(np.zeros(1), (4,), (0,))
+    with pytest.raises(ValueError, match="out is a broadcast view"):
+        lf.MSELoss().grad(np.ones(4), np.zeros(4), out=out)
+
+
+@pytest.mark.parametrize("cls", [lf.MSELoss, lf.NLLLoss])
+def test_cotangents_of_a_reduced_empty_loss(cls):
+    arrays = (np.ones((0, 3)), np.ones((0, 3))) if cls is lf.MSELoss else (np.ones((0, 3)), np.ones(0, int))
+    with pytest.raises(ValueError, match="grad_output has shape"):
+        cls().grad(*arrays, grad_output=np.ones(arrays[1].shape))
+
+
 def test_ragged_lists_name_the_argument():
     with pytest.raises(TypeError, match="target of type list"):
         lf.CrossEntropyLoss()([1.0, 2.0], [[1], [1, 2]])
