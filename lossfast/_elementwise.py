@@ -81,7 +81,8 @@ class ElementwiseLoss(InputTargetLoss):
         shape = self._shape(named)
         predictions = [originals[name] for name in self.predictions]
         itemsize = _arrays.item_size(predictions)
-        floor, curvature = self._resolve_curvature(request.curvature, itemsize)
+        dtype = result_dtype(itemsize, predictions)
+        floor, curvature = self._resolve_curvature(request.curvature, dtype)
         wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self._differentiable())
         extra = {name: _arrays.broadcastable(a, name, shape) for name, a in self._parameter_operands().items()}
         weight = self._multiplier()
@@ -89,7 +90,7 @@ class ElementwiseLoss(InputTargetLoss):
             self._check_multiplier(weight, named, shape)
         sample_weight, cotangent = request.weights(shape)
 
-        value = self._value_array(request, shape, result_dtype(itemsize, predictions))
+        value = self._value_array(request, shape, dtype)
         grads, hesses = request.results(wrt, {**originals, self.multiplier: weight}, shape)
         outs = caller_arrays(request, value, (*grads.values(), *hesses.values()))
         if outs:

@@ -214,15 +214,14 @@ class Loss:
             raise ValueError(f"wrt = {wrt!r}: expected different names out of {', '.join(available)}")
         return names
 
-    def _resolve_curvature(self, curvature: str, itemsize: int) -> tuple[float, int]:
-        """The least Hessian before scaling, and the kernels' number for the curvature."""
+    def _resolve_curvature(self, curvature: str, dtype: np.dtype[Any]) -> tuple[float, int]:
+        """The least Hessian of this dtype before scaling, and the kernels' number for the curvature."""
         if curvature not in self.curvatures:
             raise ValueError(
                 f"curvature = {curvature!r} is not defined for {type(self).__name__}: "
                 f"choose one of {', '.join(map(repr, self.curvatures))}"
             )
-        floor = float(np.finfo(f"f{itemsize}").eps) if curvature == "psd" else -math.inf
-        return floor, KERNEL_CURVATURE[curvature]
+        return epsilon(dtype) if curvature == "psd" else -math.inf, KERNEL_CURVATURE[curvature]
 
     def _value_array(self, request: Request, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
         """Where the unreduced loss goes; None where none is kept."""
@@ -498,6 +497,13 @@ def caller_arrays(request: Request, value: Array | None, results: Iterable[Resul
         outs.append(value)
     _arrays.refuse_overlap(outs)
     return outs
+
+
+def epsilon(dtype: np.dtype[Any]) -> float:
+    """The spacing of numbers at 1."""
+    if dtype.itemsize == 2 and dtype.kind != "f":  # bfloat16, which np.finfo does not know
+        return 2.0**-7
+    return float(np.finfo(dtype).eps)
 
 
 def result_dtype(itemsize: int, predictions: Iterable[Array]) -> np.dtype[Any]:

@@ -99,7 +99,8 @@ class RowwiseLoss(InputTargetLoss):
         if classes > np.iinfo(np.int32).max:
             raise ValueError(f"input has {classes} classes; expected fewer than 2**31")
         itemsize = _arrays.item_size([input])
-        floor, curvature = self._resolve_curvature(request.curvature, itemsize)
+        dtype = result_dtype(itemsize, [original])
+        floor, curvature = self._resolve_curvature(request.curvature, dtype)
         wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self._differentiable(target))
         class_weight = self._class_weight(classes, f"f{itemsize}")
         row_weight, cotangent = request.weights(shape)
@@ -111,7 +112,7 @@ class RowwiseLoss(InputTargetLoss):
         elif self.reduction == "mean":
             denominator = float(rows) if row_weight is None or not rows else weight_sum((row_weight,), shape)
 
-        value = self._value_array(request, shape, result_dtype(itemsize, [original]))
+        value = self._value_array(request, shape, dtype)
         if original.shape != unbatched:
             request = request.batched(unbatched)
         class_weights = None if self.weight is None else np.asarray(self.weight)  # in the dtype that they were given in

@@ -520,6 +520,13 @@ def test_rows_of_a_packed_record(classes, rng):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_positive_curvature_in_half_precision(dtype):
+    hess = lf.L1Loss(reduction="none").grad_hess(np.ones(3, dtype), np.zeros(3), curvature="psd")[1]
+    assert hess.dtype == dtype
+    assert np.all(hess > 0)
+
+
 def test_results_that_interleave():
     """Their bounds overlap, their elements do not."""
     both = np.empty((4, 2))

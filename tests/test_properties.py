@@ -1028,6 +1028,15 @@ def test_function_and_class_agree(case, rng):
     assert function.__doc__ == case.cls.__doc__
 
 
+@pytest.mark.parametrize("columns", [5, 100])
+def test_a_nan_log_probability_spoils_its_hessian(columns):
+    x = np.zeros((2, columns))
+    x[1, 3] = np.nan
+    for order in "CF":
+        hess = lf.NLLLoss().grad_hess(np.asarray(x, order=order), [3, 3])[1]
+        np.testing.assert_array_equal(np.isnan(hess), np.isnan(x))
+
+
 # ---- gradients by the weights ---------------------------------------------------------------------------------------
 
 WEIGHTED = [lf.MSELoss, lf.L1Loss, lf.HuberLoss]

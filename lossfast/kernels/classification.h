@@ -60,13 +60,14 @@ static ALWAYS_INLINE REAL nll_hess(const lf_row_settings *settings) {
 
 static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
     const REAL *x = rows->input, *scale = rows->scale;
-    REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess, grad_at_label[LF_LANES];
+    REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess, grad_at_label[LF_LANES], nan_or_zero[LF_LANES];
     for (ptrdiff_t l = 0; l < rows->lanes; l++) {
         const int32_t label = rows->label[l];
         const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label);
         const REAL log_prob = label < 0 ? R(0.0) : x[label * rows->stride + l];
         value[l] = label < 0 ? R(0.0) : -weight * log_prob;
-        grad_at_label[l] = log_prob == log_prob ? -weight * scale[l] : log_prob;
+        nan_or_zero[l] = log_prob == log_prob ? R(0.0) : log_prob;
+        grad_at_label[l] = -weight * scale[l] + nan_or_zero[l];
     }
     for (ptrdiff_t c = 0; c < settings->classes; c++)
         for (ptrdiff_t l = 0; l < rows->lanes; l++) {
@@ -75,9 +76,13 @@ static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
             if (hess)
                 hess[c * rows->stride + l] = rows->label[l] < 0 ? R(0.0) : nll_hess(settings) * scale[l];
         }
-    for (ptrdiff_t l = 0; grad && l < rows->lanes; l++)
-        if (rows->label[l] >= 0)
-            grad[rows->label[l] * rows->stride + l] = grad_at_label[l];
+    for (ptrdiff_t l = 0; l < rows->lanes; l++) {
+        const ptrdiff_t at = rows->label[l] * rows->stride + l;
+        if (grad && rows->label[l] >= 0)
+            grad[at] = grad_at_label[l];
+        if (hess && rows->label[l] >= 0)
+            hess[at] += nan_or_zero[l];
+    }
 }
 
 static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
@@ -85,14 +90,18 @@ static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
     REAL *grad = rows->grad, *hess = rows->hess;
     const int32_t label = *rows->label;
     const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label), log_prob = label < 0 ? R(0.0) : x[label];
+    const REAL nan_or_zero = log_prob == log_prob ? R(0.0) : log_prob;
     *(REAL *)rows->value = label < 0 ? R(0.0) : -weight * log_prob;
     if (grad) {
         memset(grad, 0, (size_t)settings->classes * sizeof(REAL));
         if (label >= 0)
-            grad[label] = log_prob == log_prob ? -weight * scale : log_prob;
+            grad[label] = -weight * scale + nan_or_zero;
     }
-    if (hess)
+    if (hess) {
         fill(hess, settings->classes, label < 0 ? 0.0 : (double)(nll_hess(settings) * scale));
+        if (label >= 0)
+            hess[label] += nan_or_zero;
+    }
 }
 
 ROWWISE(nll, 0)
