@@ -47,8 +47,6 @@ def as_operand(value: ArrayLike, name: str) -> Array:
 def as_labels(value: ArrayLike, name: str) -> Array:
     """Class indices: any integer dtype."""
     array = as_array(value, name)
-    if array.size == 0 and not isinstance(value, np.ndarray):
-        array = array.astype(np.int64)  # an empty list has no dtype of its own
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}; expected integer class indices: use {name}.astype(np.int64)")
     return array

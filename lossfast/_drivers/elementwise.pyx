@@ -28,6 +28,7 @@ from lossfast._drivers.runtime cimport (
     lf_elementwise_sum,
     lf_settings,
     lf_table,
+    padded,
     reduction_code,
     run,
     settle,
@@ -103,7 +104,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef int k, m
     if n > LF_BLOCK:
         n = LF_BLOCK
-    bytes = (n * call.itemsize + 63) & ~<Py_ssize_t> 63
+    bytes = padded(n * call.itemsize)
     for k in range(call.operands):
         operands[k] = table.gather(&call.operand[k], start, n, free_scratch)
         if not call.operand[k].direct:
@@ -186,7 +187,7 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     cdef char small[4096 + 64]
     cdef Py_ssize_t scratch, needed
     choose_sum_loop(call, sum_of_values != NULL)
-    call.scratch_bytes = slots(call) * ((longest * call.itemsize + 63) & ~<Py_ssize_t> 63)
+    call.scratch_bytes = slots(call) * padded(longest * call.itemsize)
     call.invalid = 0
     scratch = threads * call.scratch_bytes
     needed = scratch + 64 + (blocks * <Py_ssize_t> sizeof(double) if blocks > 16 else 0)
@@ -425,7 +426,7 @@ def map_array(str name, cnp.ndarray array, cnp.ndarray out, int itemsize):
     cdef Py_ssize_t blocks = (mapped.n + LF_BLOCK - 1) // LF_BLOCK
     cdef int threads = team(mapped.n * COST * 2 * (itemsize >> 2), blocks)
     longest = mapped.n if mapped.n < LF_BLOCK else LF_BLOCK
-    mapped.scratch_bytes = 2 * ((longest * itemsize + 63) & ~<Py_ssize_t> 63)
+    mapped.scratch_bytes = 2 * padded(longest * itemsize)
     mapped.scratch = <char *> malloc(threads * mapped.scratch_bytes)
     if mapped.scratch == NULL:
         raise MemoryError(f"{threads * mapped.scratch_bytes} bytes of scratch memory for {threads} threads")

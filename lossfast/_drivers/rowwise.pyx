@@ -27,6 +27,7 @@ from lossfast._drivers.runtime cimport (
     lf_rows,
     lf_rowwise,
     lf_table,
+    padded,
     reduction_code,
     run,
     settle,
@@ -86,10 +87,6 @@ cdef struct Call:
     double *partials
     char *scratch
     Py_ssize_t scratch_bytes
-
-
-cdef inline Py_ssize_t padded(Py_ssize_t bytes) noexcept nogil:
-    return (bytes + 63) & ~<Py_ssize_t> 63
 
 
 cdef inline Py_ssize_t lane_stride(Py_ssize_t rows) noexcept nogil:

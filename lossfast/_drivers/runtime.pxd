@@ -113,6 +113,10 @@ cdef enum:
 
 cdef int reduction_code(str reduction) except -1
 
+cdef inline Py_ssize_t padded(Py_ssize_t bytes) noexcept nogil:
+    """Whole cache lines."""
+    return (bytes + 63) & ~<Py_ssize_t> 63
+
 cdef const lf_table *table_of(int itemsize) noexcept nogil
 cdef int team(double serial_nanoseconds, Py_ssize_t blocks) noexcept nogil
 cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexcept nogil

@@ -250,8 +250,9 @@ static void multiply(void *product_, const void *factor_, ptrdiff_t n) {
  * longest are enough to hide the latency of an addition. */
 enum { LF_SUM_LANES = 32 };
 
-static inline double sum_of_lanes(double *lanes) {
-    for (int half = LF_SUM_LANES / 2; half; half /= 2)
+/* `count` is a power of two. */
+static ALWAYS_INLINE double sum_of_lanes(double *lanes, int count) {
+    for (int half = count / 2; half; half /= 2)
         for (int lane = 0; lane < half; lane++)
             lanes[lane] += lanes[lane + half];
     return lanes[0];
@@ -266,7 +267,7 @@ static double sum(const void *values_, ptrdiff_t n) {
             lanes[lane] += (double)values[i + lane];
     for (int lane = 0; i + lane < n; lane++)
         lanes[lane] += (double)values[i + lane];
-    return sum_of_lanes(lanes);
+    return sum_of_lanes(lanes, LF_SUM_LANES);
 }
 
 /* One element for each lane, written as they stand or around the cache. Sixteen bytes at a time then, because NumPy

@@ -30,7 +30,6 @@ typedef struct {
 #define LF_CAT_(a, b) a##b
 #define LF_COUNT(...) LF_COUNT_(0, ##__VA_ARGS__, 4, 3, 2, 1, 0)
 #define LF_COUNT_(zero, a, b, c, d, count, ...) count
-#define LF_UNPACK(...) __VA_ARGS__
 #define LF_REALS(...) LF_CAT(LF_REALS_, LF_COUNT(__VA_ARGS__))(__VA_ARGS__)
 #define LF_REALS_0()
 #define LF_REALS_1(a) , const REAL a
@@ -103,7 +102,7 @@ typedef struct {
                     memcpy(grad + start, slope, (size_t)lanes * sizeof(REAL));                                         \
             }                                                                                                          \
         }                                                                                                              \
-        *sum_ = sum_of_lanes(sums);                                                                                    \
+        *sum_ = sum_of_lanes(sums, LF_SUM_LANES);                                                                      \
         (void)grad;                                                                                                    \
         return invalid != 0;                                                                                           \
     }

@@ -100,10 +100,7 @@ static double block_exp_sum(const REAL *x, ptrdiff_t n, REAL max, ptrdiff_t with
             lanes[lane] += lane >= whole - tail ? (double)last[lane] : 0.0;
         memcpy(exps + tail, last, sizeof last);
     }
-    for (int half = LF_ROW_LANES / 2; half; half /= 2)
-        for (int lane = 0; lane < half; lane++)
-            lanes[lane] += lanes[lane + half];
-    return lanes[0];
+    return sum_of_lanes(lanes, LF_ROW_LANES);
 }
 
 /* The sum of e^(x - max) over all classes but `without`. The exponentials stay in `exps`, or nowhere if that is NULL;
