@@ -10,7 +10,7 @@ import numpy as np
 
 from lossfast import _arrays
 from lossfast._drivers.elementwise import Elementwise, weight_sum
-from lossfast._loss import InputTargetLoss, Request, _never, caller_arrays, result_dtype
+from lossfast._loss import Loss, Request, _never, caller_arrays, result_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from lossfast._arrays import Array, Shape
 
 
-class ElementwiseLoss(InputTargetLoss):
+class ElementwiseLoss(Loss):
     """A loss of one element at a time."""
+
+    _kernel: ClassVar[Any] = None  # set by _bind
 
     #: Names of the parameters that the kernel takes, in its order.
     kernel_parameters: ClassVar[tuple[str, ...]] = ()
@@ -54,7 +56,9 @@ class ElementwiseLoss(InputTargetLoss):
 
     def _bind(self) -> None:
         parameters = tuple(getattr(self, name) for name in self.kernel_parameters)
-        kernel = Elementwise(self._kernel_name(), parameters, reduction=self.reduction)
+        kernel = Elementwise(
+            self._kernel_name(), parameters, predictions=len(self.predictions), reduction=self.reduction
+        )
         object.__setattr__(self, "_kernel", kernel)
         plain = self._multiplier() is None and not self._parameter_operands()
         object.__setattr__(self, "_quick", kernel.quick if plain else _never)
@@ -144,7 +148,7 @@ class ElementwiseLoss(InputTargetLoss):
         """The loss of weight one, which is its derivative by the weight."""
         changes: dict[str, Any] = {self.multiplier: None, "reduction": "none"}
         whole = (a.astype(f"f{itemsize}", copy=False) for a in arrays)  # half precision would overflow in the result
-        loss: Array = dataclasses.replace(self, **changes)(*whole)
+        loss: Array = dataclasses.replace(self, **changes)._run("__call__", tuple(whole), {})
         return loss.astype(np.float64)
 
     def _refuse_invalid(self, invalid: bool, arrays: dict[str, Array]) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 
 from lossfast import _arrays
 from lossfast._arrays import Array, Shape
+from lossfast._methods import DEFAULTS, METHODS, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -95,7 +96,7 @@ def _checked_parameter(name: str, value: Any, metadata: Mapping[str, Any]) -> An
     return value
 
 
-def _never(*arrays: Any) -> None:
+def _never(arrays: tuple[Any, ...], order: int) -> None:
     """The quick entry of a loss that has none."""
 
 
@@ -107,7 +108,10 @@ def _never(*arrays: Any) -> None:
 )
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Loss:
-    """What all losses share: parameters, the five methods and how a reduction is taken."""
+    """What all losses share: parameters, how a method runs and how a reduction is taken.
+
+    The methods themselves, which differ in the arrays that they take, are those of `_signatures`.
+    """
 
     #: Name of the body in the kernel table; empty for a class that is not a loss itself.
     kernel: ClassVar[str] = ""
@@ -129,11 +133,16 @@ class Loss:
     domain_hint: ClassVar[str] = ""
     #: Values of `reduction`.
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
+    #: The way of a plain call: (arrays, order) to value, (value, grad) or (value, grad, hess); None where there is more
+    #: to do. Set by `_bind`.
+    _quick: ClassVar[Any] = staticmethod(_never)
 
     reduction: str = "mean"
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+        for name in METHODS.keys() & vars(cls).keys():
+            describe(vars(cls)[name], cls.arrays, cls.predictions)
         if cls.kernel:
             REGISTRY[cls.__name__] = cls
 
@@ -186,6 +195,22 @@ class Loss:
         raise NotImplementedError
 
     # ---- the methods -----------------------------------------------------------------------------------------------
+
+    def _run(self, method: str, arrays: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """What a method does: the quick way where it leads there, else the general one."""
+        asked = METHODS[method]
+        if asked.order == 2 and not self.curved:
+            raise TypeError(f"{type(self).__name__} has no Hessian diagonal: use value_and_grad or grad")
+        if unknown := options.keys() - asked.keywords.keys():
+            raise TypeError(
+                f"{type(self).__name__}.{method}() got an unexpected keyword argument {unknown.pop()!r}: it takes "
+                f"{', '.join((*self.arrays, *asked.keywords))}"
+            )
+        if all(options[name] is DEFAULTS[name] for name in options):
+            result = self._quick(arrays, asked.order)
+            if result is not None:
+                return result if asked.value else result[1] if asked.order == 1 else result[1:]
+        return self._evaluate(arrays, Request(asked.value, asked.order, **{**DEFAULTS, **options}))
 
     def reference(self, *arrays: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """The plain NumPy definition, in the precision of the arrays: slow, and what the kernels are tested against."""
@@ -273,11 +298,11 @@ class Request:
 
     value: bool
     order: int  # 0: value, 1: gradient, 2: and Hessian
-    sample_weight: ArrayLike | None = None
-    wrt: str | tuple[str, ...] | None = None
-    grad_output: ArrayLike | None = None
-    out: Any = None
-    curvature: str = "exact"
+    sample_weight: ArrayLike | None
+    wrt: str | tuple[str, ...] | None
+    grad_output: ArrayLike | None
+    out: Any
+    curvature: str
     #: Shapes in which the caller knows an argument, where it is not the one that is computed with.
     shown: Mapping[str, Shape] = dataclasses.field(default_factory=dict)
 
@@ -327,136 +352,6 @@ class Request:
             finished = tuple(result.finish() for result in group.values())
             parts.append(finished[0] if len(finished) == 1 else finished)
         return parts[0] if len(parts) == 1 else tuple(parts)
-
-
-class InputTargetLoss(Loss):
-    """The methods of every loss of one prediction and one target."""
-
-    # set by _bind
-    _kernel: ClassVar[Any] = None
-    _quick: ClassVar[Callable[..., Any]] = staticmethod(_never)
-
-    def __call__(
-        self, input: ArrayLike, target: ArrayLike, *, sample_weight: ArrayLike | None = None, out: Any = None
-    ) -> Any:
-        """The loss: a float, or with ``reduction="none"`` an array; no gradient work is done.
-
-        Parameters
-        ----------
-        input, target : array_like
-            See the class.
-        sample_weight : array_like, optional
-            One weight per element of the unreduced loss; a mean is divided by the weights' sum.
-        out : ndarray, optional
-            With ``reduction="none"``, where to put the loss.
-        """
-        if sample_weight is None and out is None:
-            value = self._quick(input, target, 0)
-            if value is not None:
-                return value
-        return self._evaluate((input, target), Request(True, 0, sample_weight, out=out))
-
-    def value_and_grad(
-        self,
-        input: ArrayLike,
-        target: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        wrt: str | tuple[str, ...] | None = None,
-        grad_output: ArrayLike | None = None,
-        out: Any = None,
-    ) -> tuple[Any, Any]:
-        """The loss and its gradient, from one pass over memory.
-
-        Parameters
-        ----------
-        input, target, sample_weight
-            As in a call.
-        wrt : str or tuple of str, optional
-            What to differentiate by; one name gives one array, several a tuple. Default: the predictions.
-        grad_output : array_like, optional
-            With ``reduction="none"`` the cotangent, else a number; default ones.
-        out : ndarray or tuple of ndarray, optional
-            Where to put the gradient; may be ``input`` itself.
-        """
-        if sample_weight is None and wrt is None and grad_output is None and out is None:
-            pair: tuple[Any, Array] | None = self._quick(input, target, 1)
-            if pair is not None:
-                return pair
-        result: tuple[Any, Any] = self._evaluate(
-            (input, target), Request(True, 1, sample_weight, wrt, grad_output, out)
-        )
-        return result
-
-    def grad(
-        self,
-        input: ArrayLike,
-        target: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        wrt: str | tuple[str, ...] | None = None,
-        grad_output: ArrayLike | None = None,
-        out: Any = None,
-    ) -> Any:
-        """The gradient alone; arguments as in `value_and_grad`."""
-        if sample_weight is None and wrt is None and grad_output is None and out is None:
-            pair = self._quick(input, target, 1)
-            if pair is not None:
-                return pair[1]
-        return self._evaluate((input, target), Request(False, 1, sample_weight, wrt, grad_output, out))
-
-    def grad_hess(
-        self,
-        input: ArrayLike,
-        target: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        wrt: str | tuple[str, ...] | None = None,
-        grad_output: ArrayLike | None = None,
-        out: Any = None,
-        curvature: str = "exact",
-    ) -> tuple[Any, Any]:
-        """The gradient and the diagonal of the Hessian.
-
-        Parameters
-        ----------
-        input, target, sample_weight, wrt, grad_output
-            As in `value_and_grad`.
-        out : tuple, optional
-            ``(grad, hess)``.
-        curvature : {"exact", "psd", "fisher", "majorizer", "unit"}
-            The second derivative itself; clipped to stay positive; its expectation under the model; that of a quadratic
-            upper bound; one. Losses define some of them.
-        """
-        if sample_weight is None and wrt is None and grad_output is None and out is None and curvature == "exact":
-            triple: tuple[Any, Array, Array] | None = self._quick(input, target, 2)
-            if triple is not None:
-                return triple[1:]
-        result: tuple[Any, Any] = self._evaluate(
-            (input, target), Request(False, 2, sample_weight, wrt, grad_output, out, curvature)
-        )
-        return result
-
-    def value_grad_hess(
-        self,
-        input: ArrayLike,
-        target: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        wrt: str | tuple[str, ...] | None = None,
-        grad_output: ArrayLike | None = None,
-        out: Any = None,
-        curvature: str = "exact",
-    ) -> tuple[Any, Any, Any]:
-        """The loss, its gradient and the diagonal of its Hessian; arguments as in `grad_hess`."""
-        if sample_weight is None and wrt is None and grad_output is None and out is None and curvature == "exact":
-            triple: tuple[Any, Array, Array] | None = self._quick(input, target, 2)
-            if triple is not None:
-                return triple
-        result: tuple[Any, Any, Any] = self._evaluate(
-            (input, target), Request(True, 2, sample_weight, wrt, grad_output, out, curvature)
-        )
-        return result
 
 
 # ---- results -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 from lossfast import _arrays
 from lossfast._drivers.elementwise import weight_sum
 from lossfast._drivers.rowwise import Rowwise, scan_labels
-from lossfast._loss import InputTargetLoss, Request, _never, array, caller_arrays, integer, result_dtype
+from lossfast._loss import Loss, Request, _never, array, caller_arrays, integer, result_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from lossfast._arrays import Array, Shape
 
 
-class RowwiseLoss(InputTargetLoss):
+class RowwiseLoss(Loss):
     """A loss of one row of classes at a time: axis 1, or the only axis of an unbatched input."""
 
+    _kernel: ClassVar[Any] = None  # set by _bind
     differentiable: ClassVar[tuple[str, ...]] = ("input",)
     curved: ClassVar[tuple[str, ...]] = ("input",)
     #: Whether a floating target of the shape of `input` holds class probabilities.

@@ -13,6 +13,7 @@ from lossfast._activations import log_softmax
 from lossfast._elementwise import ElementwiseLoss
 from lossfast._loss import Interval, array, number
 from lossfast._rowwise import RowwiseLoss
+from lossfast._signatures import InputTargetLoss
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss"]
 
 
-class BCELoss(ElementwiseLoss):
+class BCELoss(InputTargetLoss, ElementwiseLoss):
     r"""Binary cross entropy of probabilities; for logits, `BCEWithLogitsLoss` is faster and never saturates.
 
     .. math::
@@ -72,7 +73,7 @@ class BCELoss(ElementwiseLoss):
         return self._weighted(loss)
 
 
-class BCEWithLogitsLoss(ElementwiseLoss):
+class BCEWithLogitsLoss(InputTargetLoss, ElementwiseLoss):
     r"""Binary cross entropy of logits: a sigmoid and the cross entropy in one, without the overflow of either.
 
     .. math::
@@ -134,7 +135,7 @@ class BCEWithLogitsLoss(ElementwiseLoss):
         return self._weighted(loss)
 
 
-class NLLLoss(RowwiseLoss):
+class NLLLoss(InputTargetLoss, RowwiseLoss):
     r"""Negative log likelihood of log-probabilities.
 
     .. math:: \ell(x, y) = -w_y\,x_y, \qquad \partial_{x_c} \ell = -w_y\,[c = y]
@@ -175,7 +176,7 @@ class NLLLoss(RowwiseLoss):
         return np.where(kept, -weight * picked, 0), np.where(kept, weight, 0)
 
 
-class CrossEntropyLoss(RowwiseLoss):
+class CrossEntropyLoss(InputTargetLoss, RowwiseLoss):
     r"""Cross entropy of logits: log-softmax and negative log likelihood in one pass.
 
     .. math::

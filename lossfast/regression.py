@@ -9,6 +9,7 @@ import numpy as np
 from lossfast import _arrays
 from lossfast._elementwise import ElementwiseLoss
 from lossfast._loss import Interval, array, number
+from lossfast._signatures import InputTargetLoss
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss"]
 
 
-class _WeightedRegressionLoss(ElementwiseLoss):
+class _WeightedRegressionLoss(InputTargetLoss, ElementwiseLoss):
     """With PyTorch's functional ``weight``, one per element of the input."""
 
     differentiable = ("input", "target", "weight")
@@ -143,7 +144,7 @@ class HuberLoss(_WeightedRegressionLoss):
         return self._weighted(np.where(distance < delta, quadratic, linear))
 
 
-class SmoothL1Loss(ElementwiseLoss):
+class SmoothL1Loss(InputTargetLoss, ElementwiseLoss):
     r"""Huber's loss divided by ``beta``: the slope beyond ``beta`` is 1 whatever ``beta`` is.
 
     .. math::

@@ -17,6 +17,7 @@ from lossfast._drivers.runtime cimport (
     LF_VALUE,
     LF_VALUE_GRAD,
     LF_VALUE_GRAD_HESS,
+    LF_VALUE_GRADS,
     MEAN,
     NONE,
     SUM,
@@ -143,20 +144,27 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
             table.scatter(&call.output[k], start, n, outputs[k])
 
 
-cdef void set_loop(Call *call, int index, bint grad, bint hess, bint everything) noexcept nogil:
+cdef void set_loop(Call *call, int index, bint grad, bint hess, bint others, lf_curvature curvature) noexcept nogil:
+    """The loop for these derivatives; `others`: also by operands beyond the first."""
     cdef const lf_elementwise *kernel = &call.table.elementwise[index]
-    cdef int which = LF_VALUE_GRAD_HESS if hess else LF_VALUE_GRAD if grad else LF_VALUE
-    cdef int k
-    call.loop = kernel.loops[LF_EVERYTHING if everything else which]
-    call.sum_loop = NULL if everything or hess else kernel.value_sum_grad if grad else kernel.value_sum
+    cdef bint everything = hess and (others or curvature != LF_EXACT)
+    cdef int which, k
+    if everything:
+        which = LF_EVERYTHING
+    elif hess:
+        which = LF_VALUE_GRAD_HESS
+    elif others:
+        which = LF_VALUE_GRADS
+    else:
+        which = LF_VALUE_GRAD if grad else LF_VALUE
+    call.loop = kernel.loops[which]
+    call.sum_loop = NULL if others or hess else kernel.value_sum_grad if grad else kernel.value_sum
     for k in range(LF_OUTPUTS):
         call.produced[k] = call.wanted[k] = 0
     call.produced[LF_OUT_VALUE] = 1
-    call.produced[LF_OUT_GRAD] = grad or hess
-    call.produced[LF_OUT_HESS] = hess
-    if everything:
-        for k in range(kernel.operands):
-            call.produced[LF_OUT_GRAD + k] = call.produced[LF_OUT_HESS + k] = 1
+    for k in range(kernel.operands if others or everything else 1):
+        call.produced[LF_OUT_GRAD + k] = grad or hess
+        call.produced[LF_OUT_HESS + k] = hess
 
 
 cdef void choose_sum_loop(Call *call, bint summed) noexcept nogil:
@@ -224,16 +232,18 @@ cdef object new_result(Call *call, int which, cnp.ndarray like):
 cdef class Elementwise:
     """The bound kernel of one loss: parameters set, instruction set and precision chosen at each call."""
 
-    cdef int index, operands
+    cdef int index, operands, predictions
     cdef double parameters[4]
     cdef int reduction
     cdef readonly str name
 
-    def __init__(self, str name, tuple parameters=(), *, str reduction="sum"):
+    def __init__(self, str name, tuple parameters=(), *, int predictions=1, str reduction="sum"):
+        """`predictions`: so many operands, the first ones, are differentiated by `quick`."""
         cdef const lf_table *table = table_of(8)
         cdef bytes wanted = name.encode()
         cdef int k
         self.name = name
+        self.predictions = predictions
         self.reduction = reduction_code(reduction)
         self.index = -1
         for k in range(table.elementwise_count):
@@ -247,52 +257,52 @@ cdef class Elementwise:
         for k in range(LF_MAX_PARAMETERS):
             self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
 
-    def quick(self, object input, object target, int order, double floor=NEGATIVE_INFINITY):
-        """Value, gradient and Hessian, as many as `order` says, of two plain arrays; None where there is more to do.
+    def quick(self, tuple arrays, int order):
+        """Value, gradient and Hessian, as many as `order` says, of plain arrays; None where there is more to do.
 
         Plain: alike in shape and in native float dtype, aligned, C-contiguous, not empty, inside the domain. One result
-        comes by itself, several in a tuple.
+        comes by itself, several in a tuple; so do the gradients by one prediction or by several.
         """
-        cdef cnp.ndarray a, b
+        cdef cnp.ndarray first, array
         cdef Call call
-        cdef int k, ndim
+        cdef int k, axis
         cdef double value_sum
-        if type(input) is not cnp.ndarray or type(target) is not cnp.ndarray:
+        if len(arrays) != self.operands or type(arrays[0]) is not cnp.ndarray:
             return None
-        a = <cnp.ndarray> input
-        b = <cnp.ndarray> target
-        ndim = cnp.PyArray_NDIM(a)
-        if (
-            cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(b)
-            or (cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(a) != cnp.NPY_DOUBLE)
-            or not cnp.PyArray_ISCARRAY_RO(a)
-            or not cnp.PyArray_ISCARRAY_RO(b)
-            or cnp.PyArray_NDIM(b) != ndim
-            or self.operands != 2
-        ):
+        first = <cnp.ndarray> arrays[0]
+        if cnp.PyArray_TYPE(first) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(first) != cnp.NPY_DOUBLE:
             return None
-        for k in range(ndim):
-            if cnp.PyArray_DIM(a, k) != cnp.PyArray_DIM(b, k):
+        for k in range(self.operands):
+            if type(arrays[k]) is not cnp.ndarray:
                 return None
-        call.n = cnp.PyArray_SIZE(a)
+            array = <cnp.ndarray> arrays[k]
+            if (
+                cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(first)
+                or not cnp.PyArray_ISCARRAY_RO(array)
+                or cnp.PyArray_NDIM(array) != cnp.PyArray_NDIM(first)
+            ):
+                return None
+            for axis in range(cnp.PyArray_NDIM(first)):
+                if cnp.PyArray_DIM(array, axis) != cnp.PyArray_DIM(first, axis):
+                    return None
+            call.operand[k].direct = 1
+            call.operand[k].data = <char *> cnp.PyArray_DATA(array)
+        call.n = cnp.PyArray_SIZE(first)
         if call.n == 0:
             return None
-        call.itemsize = cnp.PyArray_ITEMSIZE(a)
+        call.itemsize = cnp.PyArray_ITEMSIZE(first)
         call.table = table_of(call.itemsize)
-        call.operands = 2
-        call.operand[0].direct = call.operand[1].direct = 1
-        call.operand[0].data = <char *> cnp.PyArray_DATA(a)
-        call.operand[1].data = <char *> cnp.PyArray_DATA(b)
+        call.operands = self.operands
         call.multipliers = call.cotangents = 0
         for k in range(LF_MAX_PARAMETERS):
             call.settings.parameters[k] = self.parameters[k]
         call.settings.scale = 1.0 / <double> call.n if self.reduction == MEAN else 1.0
-        call.settings.floor = floor
+        call.settings.floor = NEGATIVE_INFINITY
         call.settings.curvature = LF_EXACT
-        set_loop(&call, self.index, order > 0, order > 1, False)
-        value = new_result(&call, LF_OUT_VALUE, a) if self.reduction == NONE else None
-        grad = new_result(&call, LF_OUT_GRAD, a) if order > 0 else None
-        hess = new_result(&call, LF_OUT_HESS, a) if order > 1 else None
+        set_loop(&call, self.index, order > 0, order > 1, order > 0 and self.predictions > 1, LF_EXACT)
+        value = new_result(&call, LF_OUT_VALUE, first) if self.reduction == NONE else None
+        grad = self.new_results(&call, LF_OUT_GRAD, first) if order > 0 else None
+        hess = self.new_results(&call, LF_OUT_HESS, first) if order > 1 else None
         execute(&call, NULL if self.reduction == NONE else &value_sum)
         if call.invalid:
             return None
@@ -301,6 +311,12 @@ cdef class Elementwise:
         elif self.reduction == SUM:
             value = value_sum
         return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
+
+    cdef object new_results(self, Call *call, int which, cnp.ndarray like):
+        """Fresh arrays for the derivatives by the predictions."""
+        if self.predictions == 1:
+            return new_result(call, which, like)
+        return tuple([new_result(call, which + k, like) for k in range(self.predictions)])
 
     def run(
         self,
@@ -344,7 +360,7 @@ cdef class Elementwise:
         call.settings.scale = scale
         call.settings.floor = floor
         call.settings.curvature = <lf_curvature> curvature
-        set_loop(&call, self.index, grad, hess, others or (hess and curvature != 0))
+        set_loop(&call, self.index, grad, hess, others, call.settings.curvature)
         call.operands = self.operands
         for k in range(self.operands):
             describe(operands[k], shape, &call.operand[k])

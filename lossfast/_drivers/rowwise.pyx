@@ -520,11 +520,11 @@ cdef class Rowwise:
         self.ignore_index = ignore_index
         self.reduction = reduction_code(reduction)
 
-    def quick(self, object input, object target, int order, double floor=NEGATIVE_INFINITY):
+    def quick(self, tuple arrays, int order):
         """Value, gradient and Hessian, as many as `order` says, of plain rows; None where there is more to do.
 
-        Plain: `input` an (N, C) native float array, aligned and C-contiguous, `target` N contiguous int64 labels that
-        are all inside or ignored, not all ignored, no weights.
+        Plain: the input an (N, C) native float array, aligned and C-contiguous, the target N contiguous int64 labels
+        that are all inside or ignored, not all ignored, no weights.
         """
         cdef cnp.ndarray x, y, array
         cdef Call call
@@ -533,10 +533,10 @@ cdef class Rowwise:
         cdef const int64_t *labels
         cdef double value_sum
         cdef int which
-        if type(input) is not cnp.ndarray or type(target) is not cnp.ndarray:
+        if type(arrays[0]) is not cnp.ndarray or type(arrays[1]) is not cnp.ndarray:
             return None
-        x = <cnp.ndarray> input
-        y = <cnp.ndarray> target
+        x = <cnp.ndarray> arrays[0]
+        y = <cnp.ndarray> arrays[1]
         if (
             cnp.PyArray_NDIM(x) != 2
             or cnp.PyArray_NDIM(y) != 1
@@ -566,7 +566,7 @@ cdef class Rowwise:
         call.settings.classes = classes
         call.settings.smoothing = self.smoothing
         call.settings.class_weight = NULL
-        call.settings.floor = floor
+        call.settings.floor = NEGATIVE_INFINITY
         call.settings.curvature = LF_EXACT
         call.scale = 1.0 / <double> kept if self.reduction == MEAN else 1.0
         for which in range(TABLES):

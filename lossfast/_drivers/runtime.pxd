@@ -6,7 +6,7 @@ cdef extern from "abi.h" nogil:
     enum:
         LF_MAX_OPERANDS, LF_MAX_PARAMETERS, LF_MAX_DIMS, LF_BLOCK, LF_LANES, LF_LANE_MULTIPLE
         LF_OUT_VALUE, LF_OUT_GRAD, LF_OUT_HESS, LF_OUTPUTS
-        LF_VALUE, LF_VALUE_GRAD, LF_VALUE_GRAD_HESS, LF_EVERYTHING, LF_LOOPS
+        LF_VALUE, LF_VALUE_GRAD, LF_VALUE_GRAD_HESS, LF_VALUE_GRADS, LF_EVERYTHING, LF_LOOPS
 
     ctypedef enum lf_kind:
         LF_BOOL, LF_INT8, LF_UINT8, LF_INT16, LF_UINT16, LF_INT32, LF_UINT32, LF_INT64, LF_UINT64
@@ -43,7 +43,7 @@ cdef extern from "abi.h" nogil:
         const char *name
         int operands
         int parameters
-        lf_elementwise_loop loops[4]  # LF_LOOPS
+        lf_elementwise_loop loops[5]  # LF_LOOPS
         lf_elementwise_sum value_sum
         lf_elementwise_sum value_sum_grad
 

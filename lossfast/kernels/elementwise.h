@@ -127,6 +127,10 @@ typedef struct {
 
 #define LF_STORE_NOTHING
 #define LF_STORE_GRAD g0[i] = point.grad[0] * scale;
+#define LF_STORE_GRAD_OF(k)                                                                                            \
+    if (K > k)                                                                                                         \
+        g##k[i] = point.grad[k] * scale;
+#define LF_STORE_GRADS LF_STORE_GRAD_OF(0) LF_STORE_GRAD_OF(1) LF_STORE_GRAD_OF(2) LF_STORE_GRAD_OF(3)
 #define LF_STORE_GRAD_HESS LF_STORE_GRAD h0[i] = AT_LEAST(point.hess[0], floor_) * scale;
 #define LF_STORE_OPERAND(k)                                                                                            \
     if (K > k) {                                                                                                       \
@@ -146,6 +150,7 @@ typedef struct {
     LF_LOOP(name, _value, OPERANDS, PARAMETERS, LF_STORE_NOTHING)                                                      \
     LF_LOOP(name, _value_grad, OPERANDS, PARAMETERS, LF_STORE_GRAD)                                                    \
     LF_LOOP(name, _value_grad_hess, OPERANDS, PARAMETERS, LF_STORE_GRAD_HESS)                                          \
+    LF_LOOP(name, _value_grads, OPERANDS, PARAMETERS, LF_STORE_GRADS)                                                  \
     LF_LOOP(name, _everything, OPERANDS, PARAMETERS, LF_STORE_EVERYTHING)                                              \
     LF_SUM_LOOP(name, _value_sum, OPERANDS, PARAMETERS, 0)                                                             \
     LF_SUM_LOOP(name, _value_sum_grad, OPERANDS, PARAMETERS, 1)                                                        \
@@ -156,7 +161,7 @@ typedef struct {
     {#name,                                                                                                            \
      name##_operands,                                                                                                  \
      name##_parameters,                                                                                                \
-     {name##_value, name##_value_grad, name##_value_grad_hess, name##_everything},                                     \
+     {name##_value, name##_value_grad, name##_value_grad_hess, name##_value_grads, name##_everything},                 \
      name##_value_sum,                                                                                                 \
      name##_value_sum_grad},
 
