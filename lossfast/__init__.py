@@ -13,10 +13,11 @@ except ModuleNotFoundError as error:
         "python -P, which does not look there"
     ) from error
 
-from lossfast import classification, functional, regression
+from lossfast import classification, functional, margin, regression
 from lossfast._activations import log_sigmoid, log_softmax, logsumexp, sigmoid, softmax, softplus
 from lossfast._config import __version__, config, get_num_threads, openmp_enabled, set_num_threads, show_config
 from lossfast.classification import *
+from lossfast.margin import *
 from lossfast.regression import *
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
 ]
 # a family names its losses, once
 __all__ += classification.__all__
+__all__ += margin.__all__
 __all__ += regression.__all__

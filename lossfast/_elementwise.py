@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +29,8 @@ class ElementwiseLoss(Loss):
     #: Name of an array parameter that multiplies the loss, and whether it enters the denominator of a mean.
     multiplier: ClassVar[str] = ""
     multiplier_in_mean: ClassVar[bool] = False
+    #: Whether one unreduced loss is the mean of the elements along the last axis.
+    averages_last_axis: ClassVar[bool] = False
 
     # ---- for a family to override ----------------------------------------------------------------------------------
 
@@ -60,7 +61,7 @@ class ElementwiseLoss(Loss):
             self._kernel_name(), parameters, predictions=len(self.predictions), reduction=self.reduction
         )
         object.__setattr__(self, "_kernel", kernel)
-        plain = self._multiplier() is None and not self._parameter_operands()
+        plain = self._multiplier() is None and not self._parameter_operands() and not self.averages_last_axis
         object.__setattr__(self, "_quick", kernel.quick if plain else _never)
 
     def _multiplier(self) -> Array | None:
@@ -83,6 +84,11 @@ class ElementwiseLoss(Loss):
         originals = {name: _arrays.as_array(a, name) for name, a in zip(self.arrays, arrays, strict=True)}
         named = {name: _arrays.as_operand(a, name) for name, a in originals.items()}
         shape = self._shape(named)
+        unreduced, row, divisor = shape, 0, 1.0
+        if self.averages_last_axis:
+            if not shape:
+                raise ValueError("input has shape (); expected (..., C), with the labels on the last axis")
+            unreduced, row, divisor = shape[:-1], shape[-1], float((1, *originals["input"].shape)[-1])
         predictions = [originals[name] for name in self.predictions]
         itemsize = _arrays.item_size(predictions)
         dtype = result_dtype(itemsize, predictions)
@@ -92,25 +98,32 @@ class ElementwiseLoss(Loss):
         weight = self._multiplier()
         if weight is not None:
             self._check_multiplier(weight, named, shape)
-        sample_weight, cotangent = request.weights(shape)
+        sample_weight, cotangent = request.weights(unreduced)
 
-        value = self._value_array(request, shape, dtype)
+        value = self._value_array(request, unreduced, dtype)
         grads, hesses = request.results(wrt, {**originals, self.multiplier: weight}, shape)
         outs = caller_arrays(request, value, (*grads.values(), *hesses.values()))
         if outs:
             named = {name: _arrays.separated(a, outs, elementwise=a.shape == shape) for name, a in named.items()}
             sample_weight, cotangent = (_arrays.separated(a, outs) for a in (sample_weight, cotangent))
 
-        total, denominator = 0.0, self._denominator(weight, sample_weight, shape)
+        total, denominator = 0.0, self._denominator(weight, sample_weight, unreduced)
         scale, cotangents = self._scale(denominator, cotangent)
         if math.prod(shape):
+            scale /= divisor
+            if row:
+                sample_weight = None if sample_weight is None else sample_weight[..., np.newaxis]
+                cotangents = tuple(a[..., np.newaxis] for a in cotangents)
             operands = (*named.values(), *extra.values())
             multipliers = tuple(m for m in (weight, sample_weight) if m is not None)
+            nothing = (None,) * len(operands)
             call = (operands, shape, itemsize, multipliers)
-            # before a result overwrites an argument
-            unweighted = self._unweighted(itemsize, *named.values()) if self.multiplier in grads else None
+            unweighted = None
+            if weight is not None and self.multiplier in grads:  # before a result overwrites an argument
+                unweighted = np.empty(shape)
+                whole = (operands, shape, itemsize, ())
+                self._kernel.run(*whole, (), 1.0, -math.inf, 0, unweighted, nothing, nothing, False)
             if self.domains and any(_arrays.overlap(out, a) for out in outs for a in originals.values()):
-                nothing = (None,) * len(operands)
                 _, invalid = self._kernel.run(*call, (), 1.0, -math.inf, 0, None, nothing, nothing, False)
                 self._refuse_invalid(invalid, originals)
             total, invalid = self._kernel.run(
@@ -123,7 +136,10 @@ class ElementwiseLoss(Loss):
                 tuple(grads[name].array if name in grads else None for name in (*named, *extra)),
                 tuple(hesses[name].array if name in hesses else None for name in (*named, *extra)),
                 self.reduction != "none",
+                row,
+                divisor,
             )
+            total /= divisor
             self._refuse_invalid(invalid, originals)
             if weight is not None and unweighted is not None:
                 if self.reduction == "mean" and self.multiplier_in_mean:  # less what the weight adds to the divisor
@@ -131,8 +147,11 @@ class ElementwiseLoss(Loss):
                 factors = (a for a in (scale, sample_weight, *cotangents) if a is not None)
                 grads[self.multiplier].array[...] = math.prod(factors, start=unweighted)
         else:
-            for result in (*grads.values(), *hesses.values()):
-                result.array[...] = 0
+            empty = math.nan if math.prod(unreduced) else 0.0  # the mean of a row without elements
+            total += empty
+            for written in (value, *(r.array for r in (*grads.values(), *hesses.values()))):
+                if written is not None:
+                    written[...] = empty
         answer = self._reduced(total, denominator) if self.reduction != "none" else value
         return request.answer(answer, grads, hesses)
 
@@ -143,13 +162,6 @@ class ElementwiseLoss(Loss):
             return float(math.prod(shape) if sample_weight is None else weight_sum((sample_weight,), shape))
         weights = tuple(w for w in (weight, sample_weight) if w is not None)
         return float(weight_sum(weights, shape)) * _unbroadcast(weight, shape)
-
-    def _unweighted(self, itemsize: int, *arrays: Array) -> Array:
-        """The loss of weight one, which is its derivative by the weight."""
-        changes: dict[str, Any] = {self.multiplier: None, "reduction": "none"}
-        whole = (a.astype(f"f{itemsize}", copy=False) for a in arrays)  # half precision would overflow in the result
-        loss: Array = dataclasses.replace(self, **changes)._run("__call__", tuple(whole), {})
-        return loss.astype(np.float64)
 
     def _refuse_invalid(self, invalid: bool, arrays: dict[str, Array]) -> None:
         if invalid:

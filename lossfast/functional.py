@@ -11,6 +11,7 @@ import inspect
 from typing import Any
 
 import lossfast.classification
+import lossfast.margin
 import lossfast.regression  # noqa: F401  # declares its losses
 from lossfast._loss import REGISTRY, Loss
 

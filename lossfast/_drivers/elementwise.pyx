@@ -59,6 +59,10 @@ cdef struct Call:
     lf_settings settings
     Py_ssize_t n
     Py_ssize_t itemsize
+    Py_ssize_t row  # elements of one unreduced loss, their sum divided by `divisor`; 0 where every element is one
+    double divisor
+    Py_ssize_t run_length  # elements that blocks divide among themselves: all, or those of a row longer than a block
+    Py_ssize_t block_length
     int operands
     lf_array operand[4]  # LF_MAX_OPERANDS
     int multipliers  # of value, gradients and Hessians …
@@ -76,7 +80,7 @@ cdef struct Call:
 
 
 cdef inline bint written_in_place(Call *call, int k) noexcept nogil:
-    return call.wanted[k] and call.output[k].direct
+    return call.wanted[k] and call.output[k].direct and not (call.row and k == LF_OUT_VALUE)
 
 
 cdef int slots(Call *call) noexcept nogil:
@@ -97,14 +101,16 @@ cdef int slots(Call *call) noexcept nogil:
 cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef Call *call = <Call *> context
     cdef const lf_table *table = call.table
-    cdef Py_ssize_t start = index * LF_BLOCK, n = call.n - start, bytes
+    cdef Py_ssize_t per_run = (call.run_length + call.block_length - 1) // call.block_length
+    cdef Py_ssize_t offset = index % per_run * call.block_length, start = index // per_run * call.run_length + offset
+    cdef Py_ssize_t n = call.run_length - offset, bytes
     cdef char *free_scratch = call.scratch + thread * call.scratch_bytes
     cdef const void *operands[4]
     cdef const void *multipliers[3]
     cdef void *outputs[9]
     cdef int k, m
-    if n > LF_BLOCK:
-        n = LF_BLOCK
+    if n > call.block_length:
+        n = call.block_length
     bytes = padded(n * call.itemsize)
     for k in range(call.operands):
         operands[k] = table.gather(&call.operand[k], start, n, free_scratch)
@@ -140,8 +146,33 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     if call.partials != NULL and call.sum_loop == NULL:
         call.partials[index] = table.sum(outputs[LF_OUT_VALUE], n)
     for k in range(LF_OUTPUTS):
-        if call.wanted[k]:
+        if not call.wanted[k]:
+            continue
+        if k > LF_OUT_VALUE or not call.row:
             table.scatter(&call.output[k], start, n, outputs[k])
+        elif call.run_length != call.row:
+            put_rows(call, start, n, <char *> outputs[k])
+
+
+cdef void put_rows(Call *call, Py_ssize_t start, Py_ssize_t n, char *values) noexcept nogil:
+    """Write the losses of whole rows; their sums replace the first of `values`, which have been read by then."""
+    cdef Py_ssize_t rows = n // call.row, i
+    for i in range(rows):
+        put_row(call, values + i * call.itemsize, call.table.sum(values + i * call.row * call.itemsize, call.row))
+    call.table.scatter(&call.output[LF_OUT_VALUE], start // call.row, rows, values)
+
+
+cdef inline void put_row(Call *call, void *value, double row_sum) noexcept nogil:
+    call.table.fill(value, 1, row_sum / call.divisor)
+
+
+cdef void put_long_rows(Call *call) noexcept nogil:
+    """Write the losses of rows that took several blocks each."""
+    cdef Py_ssize_t per_row = (call.row + call.block_length - 1) // call.block_length, i
+    cdef double value
+    for i in range(call.n // call.row):
+        put_row(call, &value, total(call.partials + i * per_row, per_row))
+        call.table.scatter(&call.output[LF_OUT_VALUE], i, 1, &value)
 
 
 cdef void set_loop(Call *call, int index, bint grad, bint hess, bint others, lf_curvature curvature) noexcept nogil:
@@ -186,8 +217,13 @@ cdef void choose_sum_loop(Call *call, bint summed) noexcept nogil:
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
     """Run all blocks; `sum_of_values` may be NULL where none is wanted."""
-    cdef Py_ssize_t blocks = (call.n + LF_BLOCK - 1) // LF_BLOCK
-    cdef Py_ssize_t longest = call.n if call.n < LF_BLOCK else LF_BLOCK
+    cdef Py_ssize_t longest, blocks
+    cdef bint long_rows = call.row > LF_BLOCK
+    call.run_length = call.row if long_rows else call.n
+    call.block_length = LF_BLOCK // call.row * call.row if call.row and not long_rows else LF_BLOCK
+    longest = call.run_length if call.run_length < call.block_length else call.block_length
+    blocks = call.n // call.run_length * ((call.run_length + call.block_length - 1) // call.block_length)
+    long_rows = long_rows and call.wanted[LF_OUT_VALUE]
     cdef int threads = team(call.n * COST * (call.itemsize >> 2), blocks)
     cdef double few_partials[16]
     cdef double *partials = NULL
@@ -208,12 +244,14 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
             raise MemoryError(f"{needed} bytes of scratch memory for {threads} threads")
         call.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
         partials = <double *> (call.scratch + scratch) if blocks > 16 else few_partials
-    call.partials = partials if sum_of_values != NULL else NULL
+    call.partials = partials if sum_of_values != NULL or long_rows else NULL
     if call.n <= KEEP_LOCK:
         run(1, blocks, block, call)
     else:
         with nogil:
             run(threads, blocks, block, call)
+    if long_rows:
+        put_long_rows(call)
     if sum_of_values != NULL:
         sum_of_values[0] = total(partials, blocks)
     free(memory)
@@ -288,6 +326,7 @@ cdef class Elementwise:
             call.operand[k].direct = 1
             call.operand[k].data = <char *> cnp.PyArray_DATA(array)
         call.n = cnp.PyArray_SIZE(first)
+        call.row = 0
         if call.n == 0:
             return None
         call.itemsize = cnp.PyArray_ITEMSIZE(first)
@@ -332,15 +371,20 @@ cdef class Elementwise:
         tuple grads,
         tuple hesses,
         bint reduced,
+        Py_ssize_t row=0,
+        double divisor=1.0,
     ):
         """The general call: arrays of any readable dtype and layout that broadcast to `shape`, which is not empty.
 
         `value`, `grads[k]` and `hesses[k]` are result arrays of `shape`, or None. Returns the sum of the weighted
-        values if `reduced`, and whether an operand was outside of the domain.
+        values if `reduced`, and whether an operand was outside of the domain. With `row`, the length of the last axis,
+        `value` has the other axes and holds sums over the last one, divided by `divisor`.
         """
         cdef Call call
         cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
+        cdef Py_ssize_t rows[64]
         cdef lf_array *arrays[16]
+        cdef lf_array *row_values = NULL
         cdef int k, count = 0, axis
         cdef double value_sum = 0.0
         cdef bint hess = False, grad = False, others = False
@@ -348,6 +392,8 @@ cdef class Elementwise:
         for axis in range(len(shape)):
             dims[axis] = shape[axis]
             call.n *= dims[axis]
+        call.row = row
+        call.divisor = divisor
         call.itemsize = itemsize
         call.table = table_of(itemsize)
         for k in range(len(operands)):
@@ -376,12 +422,20 @@ cdef class Elementwise:
         results += [grads[k] if k < len(grads) else None for k in range(LF_MAX_OPERANDS)]
         results += [hesses[k] if k < len(hesses) else None for k in range(LF_MAX_OPERANDS)]
         for k, array in enumerate(results):
-            if array is not None:
-                describe(array, shape, &call.output[k])
-                call.wanted[k] = 1
-                arrays[count] = &call.output[k]
-                count += 1
-        settle(len(shape), dims, arrays, count, itemsize)
+            if array is None:
+                continue
+            call.wanted[k] = 1
+            if row and k == LF_OUT_VALUE:
+                for axis in range(len(shape) - 1):
+                    rows[axis] = dims[axis]
+                describe(array, shape[: len(shape) - 1], &call.output[k])
+                row_values = &call.output[k]
+                settle(len(shape) - 1, rows, &row_values, 1, itemsize, True)
+                continue
+            describe(array, shape, &call.output[k])
+            arrays[count] = &call.output[k]
+            count += 1
+        settle(len(shape), dims, arrays, count, itemsize, row > 0)
         execute(&call, &value_sum if reduced else NULL)
         return value_sum, bool(call.invalid)
 
@@ -397,6 +451,7 @@ def weight_sum(tuple weights, tuple shape):
     for k in range(len(shape)):
         dims[k] = shape[k]
         call.n *= dims[k]
+    call.row = 0
     call.itemsize = 8
     call.table = table_of(8)
     call.loop = NULL
@@ -409,7 +464,7 @@ def weight_sum(tuple weights, tuple shape):
     for k in range(call.multipliers):
         describe(weights[k], shape, &call.multiplier[k])
         arrays[k] = &call.multiplier[k]
-    settle(len(shape), dims, arrays, call.multipliers, 8)
+    settle(len(shape), dims, arrays, call.multipliers, 8, False)
     execute(&call, &result)
     return result
 
@@ -438,7 +493,7 @@ def map_array(str name, cnp.ndarray array, cnp.ndarray out, int itemsize):
     describe(out, shape, &mapped.output)
     arrays[0] = &mapped.input
     arrays[1] = &mapped.output
-    settle(array.ndim, dims, arrays, 2, itemsize)
+    settle(array.ndim, dims, arrays, 2, itemsize, False)
     cdef Py_ssize_t blocks = (mapped.n + LF_BLOCK - 1) // LF_BLOCK
     cdef int threads = team(mapped.n * COST * 2 * (itemsize >> 2), blocks)
     longest = mapped.n if mapped.n < LF_BLOCK else LF_BLOCK

@@ -677,6 +677,6 @@ cdef class Rowwise:
             describe(value, shape, &call.value)
             arrays[count] = &call.value
             count += 1
-        settle(len(shape), dims, arrays, count, itemsize)
+        settle(len(shape), dims, arrays, count, itemsize, False)
         execute(&call, &value_sum)
         return value_sum

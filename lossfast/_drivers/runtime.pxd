@@ -124,4 +124,6 @@ cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
 
 cdef int kind_of(cnp.dtype dtype) except -1
 cdef int describe(object array, object shape, lf_array *described) except -1
-cdef int settle(int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize) noexcept
+cdef int settle(
+    int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize, bint in_order
+) noexcept

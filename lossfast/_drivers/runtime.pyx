@@ -166,8 +166,12 @@ cdef inline Py_ssize_t magnitude(Py_ssize_t stride) noexcept nogil:
     return -stride if stride < 0 else stride
 
 
-cdef int settle(int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize) noexcept:
+cdef int settle(
+    int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize, bint in_order
+) noexcept:
     """Walk the axes in the memory order of the first array, with as few axes as all arrays allow; returns how many.
+
+    `in_order`: in C order instead, where the caller tells elements by their index.
 
     `arrays` share `shape`, which is rewritten with their strides. Sets `direct` where a block can be used in place.
     """
@@ -176,7 +180,7 @@ cdef int settle(int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int i
     cdef bint mergeable
     for axis in range(1, ndim):  # insertion sort: stable, so that axes of equal stride stay in C order
         other = axis
-        while other > 0 and magnitude(arrays[0].strides[other - 1]) < magnitude(arrays[0].strides[other]):
+        while not in_order and other > 0 and magnitude(arrays[0].strides[other - 1]) < magnitude(arrays[0].strides[other]):
             shape[other], shape[other - 1] = shape[other - 1], shape[other]
             for i in range(count):
                 stride = arrays[i].strides[other]

@@ -60,8 +60,8 @@ typedef struct {
 } lf_settings;
 
 /* outputs: value, the gradients of the operands, their Hessians. LF_VALUE_GRAD and LF_VALUE_GRAD_HESS write those of
- * the first operand, LF_VALUE_GRADS and LF_EVERYTHING those of all of them; each writes all its outputs. An output may be an operand itself.
- * Returns whether an operand left the domain of the loss. */
+ * the first operand, LF_VALUE_GRADS and LF_EVERYTHING those of all of them; each writes all its outputs. An output may
+ * be an operand itself. Returns whether an operand left the domain of the loss. */
 enum { LF_OUT_VALUE = 0, LF_OUT_GRAD = 1, LF_OUT_HESS = 1 + LF_MAX_OPERANDS, LF_OUTPUTS = 1 + 2 * LF_MAX_OPERANDS };
 typedef int (*lf_elementwise_loop)(ptrdiff_t n, const void *const *operands, const lf_settings *settings,
                                    void *const *outputs);

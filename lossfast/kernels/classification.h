@@ -5,12 +5,6 @@
 #include "elementwise.h"
 #include "rowwise.h"
 
-/* 0 * inf is 0 where the factor 0 says that the term is absent. */
-#define TERM(factor, x) ((factor) == R(0.0) ? R(0.0) : (factor) * (x))
-
-/* NaN where a or b is, else 0. */
-#define NAN_OF(a, b) ((a) == (a) && (b) == (b) ? R(0.0) : (a) + (b))
-
 /* ---- binary -------------------------------------------------------------------------------------------------- */
 
 /* Logarithms are held above -100 and the gradient's denominator above float32(1e-12), as PyTorch does in both

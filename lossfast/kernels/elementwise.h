@@ -25,6 +25,12 @@ typedef struct {
 #define CLAMP(x, low, high) ((x) < (low) ? (low) : (x) > (high) ? (high) : (x))
 #define AT_LEAST(x, low) ((x) < (low) ? (low) : (x))
 
+/* 0 * inf is 0 where the factor 0 says that the term is absent. */
+#define TERM(factor, x) ((factor) == R(0.0) ? R(0.0) : (factor) * (x))
+
+/* NaN where a or b is, else 0. */
+#define NAN_OF(a, b) ((a) == (a) && (b) == (b) ? R(0.0) : (a) + (b))
+
 /* Token plumbing: how many names stand in (a, b, c), and what to make of each. */
 #define LF_CAT(a, b) LF_CAT_(a, b)
 #define LF_CAT_(a, b) a##b
