@@ -91,7 +91,7 @@ class MultiLabelSoftMarginLoss(InputTargetLoss, ElementwiseLoss):
        :doi:`10.1007/BF00048682`.
     """
 
-    kernel = "multilabel_soft_margin"
+    kernel = "bce_with_logits"  # its terms
     function = "multilabel_soft_margin_loss"
     differentiable = ("input", "target", "weight")
     curvatures = ("exact", "psd", "fisher", "majorizer", "unit")
@@ -126,8 +126,8 @@ class MarginRankingLoss(InputPairTargetLoss, ElementwiseLoss):
     Notes
     -----
     Arrays: ``input1``, ``input2`` and ``target`` of the same number of dimensions; they may broadcast to one of them.
-    The target is usually ±1 but not held to it. The derivative at the kink is that of :math:`z`, as PyTorch's is; that by
-    the target is :math:`-(x_1 - x_2)\,[z \ge 0]`. A NaN gives a NaN value and NaN gradients (PyTorch's are 0).
+    The target is usually ±1 but not held to it. The derivative at the kink is that of :math:`z`, as PyTorch's is; that
+    by the target is :math:`-(x_1 - x_2)\,[z \ge 0]`. A NaN gives a NaN value and NaN gradients (PyTorch's are 0).
     Curvatures: exact (0), psd, unit.
 
     Accuracy: value and gradient within 4 ULP of the greatest term.

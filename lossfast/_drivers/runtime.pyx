@@ -180,7 +180,9 @@ cdef int settle(
     cdef bint mergeable
     for axis in range(1, ndim):  # insertion sort: stable, so that axes of equal stride stay in C order
         other = axis
-        while not in_order and other > 0 and magnitude(arrays[0].strides[other - 1]) < magnitude(arrays[0].strides[other]):
+        while other > 0 and magnitude(arrays[0].strides[other - 1]) < magnitude(arrays[0].strides[other]):
+            if in_order:
+                break
             shape[other], shape[other - 1] = shape[other - 1], shape[other]
             for i in range(count):
                 stride = arrays[i].strides[other]

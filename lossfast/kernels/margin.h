@@ -2,7 +2,6 @@
 #ifndef LF_MARGIN_H
 #define LF_MARGIN_H
 
-#include "classification.h"
 #include "elementwise.h"
 
 /* The derivative of max(z, 0), with `slope` that of z; at the kink that of the side where z counts, as PyTorch's
@@ -19,8 +18,6 @@ ELEMENTWISE(soft_margin, (input, target), ()) {
                    .fisher = {variance},
                    .majorizer = {R(0.25) * t * t + NAN_OF(z, z)}};
 }
-
-ELEMENTWISE(multilabel_soft_margin, (input, target), ()) { return bce_of_logits(input, target, R(1.0)); }
 
 ELEMENTWISE(margin_ranking, (input1, input2, target), (margin)) {
     const REAL d = input1 - input2, z = margin - target * d, zero = NAN_OF(z, z);
