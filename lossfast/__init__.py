@@ -13,10 +13,29 @@ except ModuleNotFoundError as error:
         "python -P, which does not look there"
     ) from error
 
-from lossfast import classification, functional, margin, regression
+from lossfast import (
+    checks,
+    classification,
+    composition,
+    custom,
+    distribution,
+    embedding,
+    focal,
+    functional,
+    large_output,
+    margin,
+    regression,
+)
 from lossfast._activations import log_sigmoid, log_softmax, logsumexp, sigmoid, softmax, softplus
 from lossfast._config import __version__, config, get_num_threads, openmp_enabled, set_num_threads, show_config
+from lossfast.checks import *
 from lossfast.classification import *
+from lossfast.composition import *
+from lossfast.custom import *
+from lossfast.distribution import *
+from lossfast.embedding import *
+from lossfast.focal import *
+from lossfast.large_output import *
 from lossfast.margin import *
 from lossfast.regression import *
 
@@ -36,6 +55,13 @@ __all__ = [
     "softplus",
 ]
 # a family names its losses, once
+__all__ += checks.__all__
 __all__ += classification.__all__
+__all__ += composition.__all__
+__all__ += custom.__all__
+__all__ += distribution.__all__
+__all__ += embedding.__all__
+__all__ += focal.__all__
+__all__ += large_output.__all__
 __all__ += margin.__all__
 __all__ += regression.__all__

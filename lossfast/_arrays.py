@@ -33,7 +33,7 @@ def as_array(value: ArrayLike, name: str) -> Array:
             value = np.asarray(exchanged)
         except (TypeError, ValueError, RuntimeError, BufferError) as error:
             raise TypeError(f"{name} of type {type(value).__name__} cannot be read as an array: {error}") from error
-    if not readable(value.dtype) and value.dtype != np.longdouble:
+    if not readable(value.dtype) and value.dtype.newbyteorder("=") != np.longdouble:
         raise TypeError(f"{name} has dtype {value.dtype}; expected real numbers: convert it with astype(np.float64)")
     return value
 

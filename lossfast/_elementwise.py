@@ -9,7 +9,7 @@ import numpy as np
 
 from lossfast import _arrays
 from lossfast._drivers.elementwise import Elementwise, weight_sum
-from lossfast._loss import Loss, Request, _never, caller_arrays, result_dtype
+from lossfast._loss import Loss, Request, _never, batch_weight, caller_arrays, result_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -37,9 +37,17 @@ class ElementwiseLoss(Loss):
     def _kernel_name(self) -> str:
         return self.kernel
 
+    def _kernel_parameters(self) -> tuple[float, ...]:
+        """What the kernel takes, in its order."""
+        return tuple(getattr(self, name) for name in self.kernel_parameters)
+
     def _parameter_operands(self) -> dict[str, Array]:
         """Array parameters that the kernel takes behind the arrays of the call."""
         return {}
+
+    def _computed_in(self, itemsize: int) -> int:
+        """Bytes of the kernel's precision where the predictions ask for this one."""
+        return itemsize
 
     def _weighted(self, loss: Array) -> tuple[Array, Array]:
         """For a definition: the loss times its weights, and their part in the denominator of a mean."""
@@ -56,10 +64,9 @@ class ElementwiseLoss(Loss):
     # ---- the call --------------------------------------------------------------------------------------------------
 
     def _bind(self) -> None:
-        parameters = tuple(getattr(self, name) for name in self.kernel_parameters)
-        kernel = Elementwise(
-            self._kernel_name(), parameters, predictions=len(self.predictions), reduction=self.reduction
-        )
+        predictions = tuple(self.arrays.index(name) for name in self.predictions)
+        parameters = self._kernel_parameters()
+        kernel = Elementwise(self._kernel_name(), parameters, predictions=predictions, reduction=self.reduction)
         object.__setattr__(self, "_kernel", kernel)
         plain = self._multiplier() is None and not self._parameter_operands() and not self.averages_last_axis
         object.__setattr__(self, "_quick", kernel.quick if plain else _never)
@@ -92,6 +99,7 @@ class ElementwiseLoss(Loss):
         predictions = [originals[name] for name in self.predictions]
         itemsize = _arrays.item_size(predictions)
         dtype = result_dtype(itemsize, predictions)
+        itemsize = self._computed_in(itemsize)
         floor, curvature = self._resolve_curvature(request.curvature, dtype)
         wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self._differentiable())
         extra = {name: _arrays.broadcastable(a, name, shape) for name, a in self._parameter_operands().items()}
@@ -125,7 +133,7 @@ class ElementwiseLoss(Loss):
                 self._kernel.run(*whole, (), 1.0, -math.inf, 0, unweighted, nothing, nothing, False)
             if self.domains and any(_arrays.overlap(out, a) for out in outs for a in originals.values()):
                 _, invalid = self._kernel.run(*call, (), 1.0, -math.inf, 0, None, nothing, nothing, False)
-                self._refuse_invalid(invalid, originals)
+                self._refuse_invalid(invalid, originals, request)
             total, invalid = self._kernel.run(
                 *call,
                 cotangents,
@@ -140,12 +148,13 @@ class ElementwiseLoss(Loss):
                 divisor,
             )
             total /= divisor
-            self._refuse_invalid(invalid, originals)
+            self._refuse_invalid(invalid, originals, request)
             if weight is not None and unweighted is not None:
                 if self.reduction == "mean" and self.multiplier_in_mean:  # less what the weight adds to the divisor
                     unweighted -= _unbroadcast(weight, shape) * self._reduced(total, denominator)
                 factors = (a for a in (scale, sample_weight, *cotangents) if a is not None)
-                grads[self.multiplier].array[...] = math.prod(factors, start=unweighted)
+                with np.errstate(all="ignore"):
+                    grads[self.multiplier].array[...] = math.prod(factors, start=unweighted)
         else:
             empty = math.nan if math.prod(unreduced) else 0.0  # the mean of a row without elements
             total += empty
@@ -156,17 +165,20 @@ class ElementwiseLoss(Loss):
         return request.answer(answer, grads, hesses)
 
     def _denominator(self, weight: Array | None, sample_weight: Array | None, shape: Shape) -> float:
-        if self.reduction != "mean" or not math.prod(shape):
-            return float(self.reduction != "mean")
-        if weight is None or not self.multiplier_in_mean:
-            return float(math.prod(shape) if sample_weight is None else weight_sum((sample_weight,), shape))
-        weights = tuple(w for w in (weight, sample_weight) if w is not None)
-        return float(weight_sum(weights, shape)) * _unbroadcast(weight, shape)
+        if self.reduction in ("none", "sum"):
+            return 1.0
+        size, own = math.prod(shape), weight if self.multiplier_in_mean else None
+        weights = tuple(w for w in (own, sample_weight) if w is not None)
+        total = float(weight_sum(weights, shape) if weights and size else size)
+        if own is not None and size:
+            total *= _unbroadcast(own, shape)
+        return batch_weight(total, shape) if self.reduction == "batchmean" else total
 
-    def _refuse_invalid(self, invalid: bool, arrays: dict[str, Array]) -> None:
+    def _refuse_invalid(self, invalid: bool, arrays: dict[str, Array], request: Request) -> None:
         if invalid:
             for name, domain in self.domains.items():
-                _arrays.refuse_outside(name, arrays[name], domain.low, domain.high, self.domain_hint)
+                array = arrays[name].reshape(request.shown.get(name, arrays[name].shape))
+                _arrays.refuse_outside(name, array, domain.low, domain.high, self.domain_hint)
 
 
 def _unbroadcast(weight: Array, shape: Shape) -> float:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from lossfast.composition import WeightedSum
+
 #: Every public loss by class name, filled by declaring it.
 REGISTRY: dict[str, type[Loss]] = {}
 
@@ -51,37 +53,93 @@ class Interval:
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
 
-def number(*, default: float, domain: Interval = Interval()) -> Any:
-    """Declare a real parameter, checked against its domain when a loss is made."""
-    return dataclasses.field(default=default, metadata={"domain": domain})
+@dataclass(frozen=True)
+class OneOf:
+    """These real numbers and no others."""
+
+    numbers: tuple[float, ...]
+
+    def __contains__(self, x: float) -> bool:
+        return x in self.numbers
+
+    def __str__(self) -> str:
+        return f"{{{', '.join(f'{x:g}' for x in self.numbers)}}}"
 
 
-def integer(*, default: int) -> Any:
-    """Declare an integer parameter."""
-    return dataclasses.field(default=default, metadata={"integer": True})
+def number(*, default: float, domain: Interval | OneOf = Interval(), optional: bool = False) -> Any:
+    """Declare a real parameter, checked against its domain when a loss is made; `optional`: it may be None."""
+    return dataclasses.field(default=default, metadata={"domain": domain, "optional": optional})
 
 
-def array(*, default: None = None, ndim: int | None = None) -> Any:
-    """Declare an optional array parameter, kept as a read-only copy; type checkers want the default spelt out."""
-    return dataclasses.field(default=default, metadata={"array": True, "ndim": ndim})
+def integer(*, default: Any = dataclasses.MISSING, kw_only: bool = True) -> Any:
+    """Declare an integer parameter, which has to be given if it has no default."""
+    return dataclasses.field(default=default, kw_only=kw_only, metadata={"integer": True})
+
+
+def integers(*, kw_only: bool = True) -> Any:
+    """Declare a parameter of several integers, kept as a tuple."""
+    return dataclasses.field(kw_only=kw_only, metadata={"integers": True})
+
+
+def flag(*, default: bool) -> Any:
+    """Declare a parameter that is True or False."""
+    return dataclasses.field(default=default, metadata={"flag": True})
+
+
+def choice(*, default: str, among: tuple[str, ...]) -> Any:
+    """Declare a parameter that is one of some words."""
+    return dataclasses.field(default=default, metadata={"among": among})
+
+
+def array(*, default: None = None, ndim: int | None = None, or_number: bool = False) -> Any:
+    """Declare an optional array parameter, kept as a read-only copy; type checkers want the default spelt out.
+
+    `or_number`: a number is kept as one.
+    """
+    return dataclasses.field(default=default, metadata={"array": True, "ndim": ndim, "or_number": or_number})
+
+
+def _checked_integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected an integer")
+    if not -(2**63) <= int(value) < 2**63:
+        raise ValueError(f"{name} = {value} is outside [-2**63, 2**63)")
+    return int(value)
 
 
 def _checked_parameter(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
     if metadata.get("array"):
         if value is None:
             return None
+        if metadata.get("or_number") and np.ndim(value) == 0:
+            number = value[()] if isinstance(value, np.ndarray) else value
+            return _checked_parameter(name, number, {"domain": Interval()})
         kept = np.array(_arrays.as_operand(value, name))
         if metadata["ndim"] is not None and kept.ndim != metadata["ndim"]:
             raise ValueError(f"{name} has {kept.ndim} dimensions; expected {metadata['ndim']}")
         kept.flags.writeable = False
         return kept
     if metadata.get("integer"):
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected an integer")
-        if not -(2**63) <= int(value) < 2**63:
-            raise ValueError(f"{name} = {value} is outside [-2**63, 2**63)")
-        return int(value)
+        return _checked_integer(name, value)
+    if metadata.get("integers"):
+        try:
+            members = list(value)
+        except TypeError as error:
+            raise TypeError(
+                f"{name} = {value!r} is of type {type(value).__name__}; expected a sequence of integers"
+            ) from error
+        return tuple(_checked_integer(f"{name}[{i}]", member) for i, member in enumerate(members))
+    if metadata.get("flag"):
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected True or False")
+        return bool(value)
+    if "among" in metadata:
+        if not isinstance(value, str) or value not in metadata["among"]:
+            raise ValueError(f"{name} = {value!r} is not one of {', '.join(map(repr, metadata['among']))}")
+        return value
     if "domain" in metadata:
+        if value is None and metadata["optional"]:
+            return None
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected a real number")
         try:
@@ -104,7 +162,10 @@ def _never(arrays: tuple[Any, ...], order: int) -> None:
 
 
 @dataclass_transform(
-    frozen_default=True, kw_only_default=True, eq_default=False, field_specifiers=(number, integer, array)
+    frozen_default=True,
+    kw_only_default=True,
+    eq_default=False,
+    field_specifiers=(number, integer, integers, flag, choice, array),
 )
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Loss:
@@ -129,6 +190,9 @@ class Loss:
     curvatures: ClassVar[tuple[str, ...]] = ("exact", "psd", "unit")
     #: Domains of arrays, where they are less than all real numbers.
     domains: ClassVar[Mapping[str, Interval]] = {}
+    #: What arrays usually hold, where a loss takes more: "logits" (by class), "binary logits", "probabilities",
+    #: "log-probabilities", "labels" (class indices), "shares" (targets in [0, 1]), "signs" (-1 and 1). See `diagnose`.
+    meaning: ClassVar[Mapping[str, str]] = {}
     #: What to say to someone who left the domain.
     domain_hint: ClassVar[str] = ""
     #: Values of `reduction`.
@@ -164,7 +228,7 @@ class Loss:
 
     def __repr__(self) -> str:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        shown = [f"{k}={v!r}" for k, v in self.parameters.items() if v is not None and not _same(v, defaults[k])]
+        shown = [f"{k}={v!r}" for k, v in self.parameters.items() if not _same(v, defaults[k])]
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __eq__(self, other: object) -> bool:
@@ -180,6 +244,28 @@ class Loss:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.parameters)
+
+    # ---- weighted sums, see `composition` --------------------------------------------------------------------------
+
+    #: NumPy's numbers leave products to `__rmul__`, where they would take the loss for an array of one object.
+    __array_ufunc__: ClassVar[None] = None
+
+    def __add__(self, other: object) -> WeightedSum:
+        return _sums().added(self, other)  # type: ignore[no-any-return]  # or NotImplemented
+
+    def __sub__(self, other: Loss) -> WeightedSum:
+        return self + -other if isinstance(other, Loss) else NotImplemented
+
+    def __mul__(self, factor: float) -> WeightedSum:
+        return _sums().scaled(self, factor)  # type: ignore[no-any-return]
+
+    def __truediv__(self, divisor: float) -> WeightedSum:
+        return _sums().scaled(self, divisor, divide=True)  # type: ignore[no-any-return]
+
+    def __neg__(self) -> WeightedSum:
+        return self * -1
+
+    __radd__, __rmul__ = __add__, __mul__
 
     # ---- what a shape of loss provides -----------------------------------------------------------------------------
 
@@ -214,7 +300,10 @@ class Loss:
 
     def reference(self, *arrays: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """The plain NumPy definition, in the precision of the arrays: slow, and what the kernels are tested against."""
-        loss, share = self.definition(*(np.asarray(a) for a in arrays))
+        return self._reduced_plainly(*self.definition(*(np.asarray(a) for a in arrays)), sample_weight)
+
+    def _reduced_plainly(self, loss: Array, share: Array, sample_weight: ArrayLike | None) -> Any:
+        """Weights and reduction of a definition."""
         share = np.broadcast_to(share, loss.shape)
         if sample_weight is not None:
             loss, share = loss * np.asarray(sample_weight), share * np.asarray(sample_weight)
@@ -222,6 +311,8 @@ class Loss:
             return loss
         total = loss.sum()
         with np.errstate(invalid="ignore", divide="ignore"):
+            if self.reduction == "batchmean":
+                return total / batch_weight(share.sum(), share.shape)
             return total / share.sum() if self.reduction == "mean" else total
 
     # ---- what the shapes share -------------------------------------------------------------------------------------
@@ -288,6 +379,12 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+def _sums() -> Any:
+    from lossfast.composition import WeightedSum  # noqa: PLC0415  # it is a loss itself
+
+    return WeightedSum
+
+
 def _restore(cls: type[Loss], parameters: dict[str, Any]) -> Loss:
     return cls(**parameters)
 
@@ -316,7 +413,7 @@ class Request:
 
     def outs(self, names: tuple[str, ...]) -> list[list[Any]]:
         """The caller's result arrays: those of the gradients, then those of the Hessians; None where there is none."""
-        if self.out is None:
+        if self.out is None or self.order == 0:
             return [[None] * len(names)] * 2
         groups = (self.out,) if self.order < 2 else self.out
         if self.order == 2 and (not isinstance(groups, tuple) or len(groups) != 2):
@@ -381,7 +478,7 @@ class Result:
         if result.shape != self.shape or self.dtype.itemsize > 8:
             result = _arrays.sum_to(result, self.shape, self.dtype)
             if self.own is not None:
-                self.own[...] = result
+                self.own[...] = result.reshape(self.shown)
         return result.reshape(self.shown) if self.own is None else self.own
 
 
@@ -394,6 +491,13 @@ def caller_arrays(request: Request, value: Array | None, results: Iterable[Resul
     return outs
 
 
+def batch_weight(total: float, shape: Shape) -> float:
+    """What a batchmean is divided by where the elements weigh `total`: of weight 1, the length of the first axis."""
+    if not shape:
+        return 1.0
+    return total * shape[0] / math.prod(shape) if math.prod(shape) else float(shape[0])
+
+
 def epsilon(dtype: np.dtype[Any]) -> float:
     """The spacing of numbers at 1."""
     if dtype.itemsize == 2 and dtype.kind != "f":  # bfloat16, which np.finfo does not know
@@ -403,7 +507,7 @@ def epsilon(dtype: np.dtype[Any]) -> float:
 
 def result_dtype(itemsize: int, predictions: Iterable[Array]) -> np.dtype[Any]:
     """The dtype of unreduced losses: that of the computation, or the half precision that all predictions have."""
-    halves = {p.dtype for p in predictions if p.dtype.itemsize == 2}
-    if itemsize == 4 and len(halves) == 1:
-        return _arrays.gradient_dtype(halves.pop())
+    dtypes = {_arrays.gradient_dtype(p.dtype) for p in predictions}
+    if len(dtypes) == 1 and next(iter(dtypes)).itemsize == 2:
+        return dtypes.pop()
     return np.dtype(f"f{itemsize}")

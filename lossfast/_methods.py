@@ -124,6 +124,10 @@ curvature : {{"exact", "psd", "fisher", "majorizer", "unit"}}
 }
 
 
+#: The method that gives the value or not, and so many derivatives.
+METHOD_NAMES = {(method.value, method.order): name for name, method in METHODS.items()}
+
+
 def describe(function: Callable[..., Any], arrays: tuple[str, ...], predictions: tuple[str, ...]) -> None:
     """Give a method its documentation, and a signature that shows the keywords by name."""
     method = METHODS[function.__name__]

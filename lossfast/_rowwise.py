@@ -1,4 +1,4 @@
-"""Losses over a class axis: labels or probabilities, checked, to the rowwise driver."""
+"""Losses over a class axis: labels, lists of them or probabilities, checked, to the rowwise driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from lossfast import _arrays
 from lossfast._drivers.elementwise import weight_sum
 from lossfast._drivers.rowwise import Rowwise, scan_labels
-from lossfast._loss import Loss, Request, _never, array, caller_arrays, integer, result_dtype
+from lossfast._loss import Loss, Request, _never, caller_arrays, result_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -24,77 +24,145 @@ class RowwiseLoss(Loss):
     _kernel: ClassVar[Any] = None  # set by _bind
     differentiable: ClassVar[tuple[str, ...]] = ("input",)
     curved: ClassVar[tuple[str, ...]] = ("input",)
+    #: Names of the parameters that the kernel takes, in its order.
+    kernel_parameters: ClassVar[tuple[str, ...]] = ()
+    #: Name of an array parameter with one factor per class, and whether that of a label is its share of a mean.
+    multiplier: ClassVar[str] = ""
+    multiplier_in_mean: ClassVar[bool] = False
     #: Whether a floating target of the shape of `input` holds class probabilities.
     takes_probabilities: ClassVar[bool] = False
+    #: Whether the target has the shape of `input` and holds a list of labels for each row, which a -1 ends.
+    takes_label_lists: ClassVar[bool] = False
+    #: Whether axes may follow the class axis, and rows may be without classes.
+    trailing_axes: ClassVar[bool] = True
 
-    weight: ArrayLike | None = array(default=None, ndim=1)
-    ignore_index: int = integer(default=-100)
+    # ---- for a family to override ----------------------------------------------------------------------------------
 
-    def _bind(self) -> None:
-        smoothing = getattr(self, "label_smoothing", 0.0)
-        kernel = Rowwise(self.kernel, smoothing=smoothing, ignore_index=self.ignore_index, reduction=self.reduction)
-        object.__setattr__(self, "_kernel", kernel)
-        object.__setattr__(self, "_quick", kernel.quick if self.weight is None else _never)
-
-    def _differentiable(self, target: Array | None) -> tuple[str, ...]:
-        """Labels have no derivative; class weights have one with probabilities."""
-        if target is None:
-            return ("input",)
-        return tuple(name for name in self.differentiable if name != "weight" or self.weight is not None)
+    def _kernel_parameters(self) -> tuple[float, ...]:
+        return tuple(getattr(self, name) for name in self.kernel_parameters)
 
     def _weight_gradient(self, input: Array, target: Array, axis: int, factors: list[Any]) -> Array:
         """The gradient by the class weights, where the loss has one."""
         raise NotImplementedError
 
+    # ---- the call --------------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        kernel = Rowwise(
+            self.kernel,
+            self._kernel_parameters(),
+            ignore_index=self._ignored(),
+            lists=self.takes_label_lists,
+            reduction=self.reduction,
+        )
+        object.__setattr__(self, "_kernel", kernel)
+        object.__setattr__(self, "_quick", kernel.quick if self._multiplier() is None else _never)
+
+    def _ignored(self) -> int | None:
+        """The label that counts nothing, if the loss has one."""
+        return getattr(self, "ignore_index", None)
+
+    def _multiplier(self) -> Array | None:
+        """The factors of the classes, if there are any."""
+        factors = getattr(self, self.multiplier) if self.multiplier else None
+        return factors if isinstance(factors, np.ndarray) else None
+
+    def _differentiable(self, target: Array | None) -> tuple[str, ...]:
+        """Labels have no derivative; class weights have one with probabilities."""
+        if target is None:
+            return ("input",)
+        return tuple(name for name in self.differentiable if name != self.multiplier or self._multiplier() is not None)
+
     def _class_weight(self, classes: int, dtype: str) -> Array | None:
-        if self.weight is None:
+        given = self._multiplier()
+        if given is None:
             return None
-        weight = np.ascontiguousarray(self.weight, dtype)
+        weight = np.ascontiguousarray(given, dtype)
         if weight.shape != (classes,):
-            raise ValueError(f"weight has shape {weight.shape}; expected ({classes},), one weight per class")
+            raise ValueError(
+                f"{self.multiplier} has shape {weight.shape}; expected ({classes},), one {self.multiplier} per class"
+            )
         return weight
 
-    def _targets(self, input: Array, raw: Array) -> tuple[Array | None, Array | None]:
-        """Labels or probabilities."""
-        expected = _without_axis(input.shape)
-        if self.takes_probabilities and raw.shape == input.shape:
+    def _rows(self, input: Array, target: Array) -> tuple[Array, Array]:
+        """The arrays with their class axis; one row and one label in brackets are a batch of one."""
+        if not self.trailing_axes:
+            if input.ndim == 0:  # one class
+                input = input[np.newaxis]
+                target = target[np.newaxis] if self.takes_label_lists and target.ndim == 0 else target
+            if input.ndim > 2 or not input.shape[-1]:
+                raise ValueError(f"input has shape {input.shape}; expected (C,) or (N, C) with one class or more")
+        elif input.ndim == 0:
+            raise ValueError("input has shape (); expected (C,), (N, C) or (N, C, d1, ...)")
+        may_be_a_row = self.takes_label_lists or (self.takes_probabilities and input.shape == (1,))
+        if input.ndim == 1 and target.shape == (1,) and not may_be_a_row:
+            input = input[np.newaxis]
+        return input, target
+
+    def _targets(self, shape: Shape, raw: Array, of: str = "input") -> tuple[Array | None, Array | None]:
+        """Labels (one for each row, or lists of them) or probabilities, for logits of this shape."""
+        if self.takes_label_lists:
+            _arrays.same_shape("target", raw.shape, shape, f"that of {of}")
+            return _arrays.as_labels(raw, "target"), None
+        expected = _without_axis(shape)
+        if self.takes_probabilities and raw.shape == shape:
             if raw.dtype.kind in "biu":
                 raise TypeError(
-                    f"target has the shape of input, {raw.shape}, and dtype {raw.dtype}; expected class indices of "
-                    f"shape {expected}: use target.argmax({min(1, input.ndim - 1)}) for one-hot labels, or "
+                    f"target has the shape of {of}, {raw.shape}, and dtype {raw.dtype}; expected class indices of "
+                    f"shape {expected}: use target.argmax({min(1, len(shape) - 1)}) for one-hot labels, or "
                     "target.astype(np.float32) for class probabilities"
                 )
-            if self.ignore_index >= 0:
-                raise ValueError(f"ignore_index = {self.ignore_index} needs class indices; target holds probabilities")
+            ignored = self._ignored()
+            if ignored is not None and ignored >= 0:
+                raise ValueError(f"ignore_index = {ignored} needs class indices; target holds probabilities")
             return None, _arrays.as_operand(raw, "target")
-        alternative = f", or class probabilities of shape {input.shape}" if self.takes_probabilities else ""
-        _arrays.same_shape("target", raw.shape, expected, f"that of input without its class axis{alternative}")
+        alternative = f", or class probabilities of shape {shape}" if self.takes_probabilities else ""
+        _arrays.same_shape("target", raw.shape, expected, f"that of {of} without its class axis{alternative}")
         return _arrays.as_labels(raw, "target"), None
 
-    def _check_labels(self, labels: Array, classes: int, row_weight: Array | None) -> float:
-        """Refuse labels outside of the classes; returns the summed weights of those that count."""
+    def _denominator(self, labels: Array | None, classes: int, shape: Shape, row_weight: Array | None) -> float:
+        """What a mean is divided by, and 1 for other reductions; labels outside of the classes are refused."""
+        counted = None if labels is None else self._check_labels(labels, classes, row_weight)
+        if self.reduction != "mean":
+            return 1.0
+        if counted is not None:
+            return counted
+        rows = math.prod(shape)
+        return float(rows if row_weight is None or not rows else weight_sum((row_weight,), shape))
+
+    def _check_labels(self, labels: Array, classes: int, row_weight: Array | None) -> float | None:
+        """Refuse labels outside of the classes; the weight of those that count, None where every row does."""
+        ignored, low = self._ignored(), -1 if self.takes_label_lists else 0
+        factors = self._class_weight(classes, "f8") if self.multiplier_in_mean else None
+        counting = ignored is not None or factors is not None
         outside, kept_weight = scan_labels(
-            labels, classes, self.ignore_index, self._class_weight(classes, "f8"), row_weight
+            labels,
+            low,
+            classes,
+            ignore_index=ignored,
+            counting=counting,
+            class_weight=factors,
+            row_weight=row_weight if counting else None,
         )
         if outside >= 0:
-            raise IndexError(
-                f"{_arrays.locate('target', labels, outside)} is outside [0, {classes}): labels count from 0, and "
-                f"ignore_index={self.ignore_index} marks those to leave out"
+            meaning = (
+                "labels count from 0, and the first -1 of a row ends its list"
+                if self.takes_label_lists
+                else "labels count from 0"
+                if ignored is None
+                else f"labels count from 0, and ignore_index={ignored} marks those to leave out"
             )
-        return float(kept_weight)
+            raise IndexError(f"{_arrays.locate('target', labels, outside)} is outside [{low}, {classes}): {meaning}")
+        return float(kept_weight) if counting else None
 
     def _evaluate(self, arrays: tuple[ArrayLike, ...], request: Request) -> Any:
-        original = _arrays.as_array(arrays[0], "input")
-        if original.ndim == 0:
-            raise ValueError("input has shape (); expected (C,), (N, C) or (N, C, d1, ...)")
-        unbatched = original.shape
-        given = _arrays.as_array(arrays[1], "target")
+        original, given = (_arrays.as_array(a, name) for a, name in zip(arrays, self.arrays, strict=True))
         if given.size == 0 and not isinstance(arrays[1], np.ndarray):
             given = given.astype(np.int64)  # an empty list has no dtype of its own
-        if original.ndim == 1 and given.shape == (1,) != original.shape:
-            original = original[np.newaxis]  # one row and one label in brackets are a batch of one
+        unbatched = original.shape
+        original, given = self._rows(original, given)
         input = _arrays.as_operand(original, "input")
-        labels, target = self._targets(input, given)
+        labels, target = self._targets(input.shape, given)
         axis = min(1, input.ndim - 1)
         classes, shape = input.shape[axis], _without_axis(input.shape)
         if classes > np.iinfo(np.int32).max:
@@ -106,18 +174,17 @@ class RowwiseLoss(Loss):
         class_weight = self._class_weight(classes, f"f{itemsize}")
         row_weight, cotangent = request.weights(shape)
         rows = math.prod(shape)
-        denominator = 1.0
-        if labels is not None:
-            kept_weight = self._check_labels(labels, classes, row_weight)
-            denominator = kept_weight if self.reduction == "mean" else 1.0
-        elif self.reduction == "mean":
-            denominator = float(rows) if row_weight is None or not rows else weight_sum((row_weight,), shape)
+        denominator = self._denominator(labels, classes, shape, row_weight)
 
         value = self._value_array(request, shape, dtype)
         if original.shape != unbatched:
             request = request.batched(unbatched)
-        class_weights = None if self.weight is None else np.asarray(self.weight)  # in the dtype that they were given in
-        arguments = {"input": original, "target": target, "weight": class_weights}
+        # the factors of the classes in the dtype that they were given in
+        arguments = {
+            "input": original,
+            "target": None if target is None else given,
+            self.multiplier: self._multiplier(),
+        }
         grads, hesses = request.results(wrt, arguments, None)
         outs = caller_arrays(request, value, (*grads.values(), *hesses.values()))
         if outs:
@@ -130,9 +197,9 @@ class RowwiseLoss(Loss):
         total = 0.0
         scale, cotangents = self._scale(denominator, cotangent)
         if rows and classes:
-            if target is not None and "weight" in grads:  # before a result overwrites the input
+            if target is not None and self.multiplier in grads:  # before a result overwrites the input
                 factors = [scale, *(a for a in (row_weight, *cotangents) if a is not None)]
-                grads["weight"].array[...] = self._weight_gradient(input, target, axis, factors)
+                grads[self.multiplier].array[...] = self._weight_gradient(input, target, axis, factors)
             total = self._kernel.run(
                 input,
                 axis,

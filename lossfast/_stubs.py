@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: Where the names come from that annotations use; builtins need no mention.
 _IMPORTS = {"Any": "typing", "Literal": "typing", "ArrayLike": "numpy.typing", "Array": "lossfast._arrays"}
+_IMPORTS |= {"DistanceFunction": "lossfast.embedding"}
 _BUILTINS = ("bool", "dict", "float", "int", "list", "str", "tuple")
 #: What a function does: be called, and the methods of its class.
 _METHODS = ("__call__", *(name for name in vars(functional.LossFunction) if not name.startswith("_")))

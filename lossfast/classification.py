@@ -11,7 +11,7 @@ from scipy import special
 from lossfast import _arrays
 from lossfast._activations import log_softmax
 from lossfast._elementwise import ElementwiseLoss
-from lossfast._loss import Interval, array, number
+from lossfast._loss import Interval, array, integer, number
 from lossfast._rowwise import RowwiseLoss
 from lossfast._signatures import InputTargetLoss
 
@@ -56,6 +56,7 @@ class BCELoss(InputTargetLoss, ElementwiseLoss):
 
     kernel = "bce"
     function = "binary_cross_entropy"
+    meaning: ClassVar = {"input": "probabilities", "target": "shares"}
     curvatures = ("exact", "psd", "fisher", "unit")
     domains: ClassVar = {"input": Interval(0.0, 1.0), "target": Interval(0.0, 1.0)}
     domain_hint = ": BCELoss takes probabilities, BCEWithLogitsLoss takes logits"
@@ -111,6 +112,7 @@ class BCEWithLogitsLoss(InputTargetLoss, ElementwiseLoss):
 
     kernel = "bce_with_logits"
     function = "binary_cross_entropy_with_logits"
+    meaning: ClassVar = {"input": "binary logits", "target": "shares"}
     curvatures = ("exact", "psd", "fisher", "majorizer", "unit")
     broadcasts = False
     multiplier = "weight"
@@ -167,6 +169,12 @@ class NLLLoss(InputTargetLoss, RowwiseLoss):
 
     kernel = "nll"
     function = "nll_loss"
+    meaning: ClassVar = {"input": "log-probabilities", "target": "labels"}
+    multiplier = "weight"
+    multiplier_in_mean = True
+
+    weight: ArrayLike | None = array(default=None, ndim=1)
+    ignore_index: int = integer(default=-100)
 
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""
@@ -224,10 +232,16 @@ class CrossEntropyLoss(InputTargetLoss, RowwiseLoss):
 
     kernel = "cross_entropy"
     function = "cross_entropy"
+    meaning: ClassVar = {"input": "logits", "target": "labels"}
     differentiable = ("input", "target", "weight")
     curvatures = ("exact", "psd", "fisher", "majorizer", "unit")
     takes_probabilities = True
+    multiplier = "weight"
+    multiplier_in_mean = True
+    kernel_parameters = ("label_smoothing",)
 
+    weight: ArrayLike | None = array(default=None, ndim=1)
+    ignore_index: int = integer(default=-100)
     label_smoothing: float = number(default=0.0, domain=Interval(0.0, 1.0))
 
     def _weight_gradient(self, input: Array, target: Array, axis: int, factors: list[Any]) -> Array:

@@ -11,6 +11,10 @@ import inspect
 from typing import Any
 
 import lossfast.classification
+import lossfast.distribution
+import lossfast.embedding
+import lossfast.focal
+import lossfast.large_output
 import lossfast.margin
 import lossfast.regression  # noqa: F401  # declares its losses
 from lossfast._loss import REGISTRY, Loss

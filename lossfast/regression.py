@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from lossfast._arrays import Array, Shape
 
 
-__all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss"]
+__all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss", "TukeyBiweightLoss"]
 
 
 class _WeightedRegressionLoss(InputTargetLoss, ElementwiseLoss):
@@ -185,3 +186,51 @@ class SmoothL1Loss(InputTargetLoss, ElementwiseLoss):
         with np.errstate(divide="ignore", invalid="ignore"):
             quadratic = distance * (distance / beta) / 2
         return self._weighted(np.where(distance < beta, quadratic, distance - beta / 2))
+
+
+class TukeyBiweightLoss(InputTargetLoss, ElementwiseLoss):
+    r"""Tukey's biweight: quadratic near zero, constant beyond ``c``, so that far outliers have no influence.
+
+    .. math::
+        \ell(x, t) = \frac{c^2}{6} \begin{cases}
+            1 - (1 - u)^3 & u \le 1 \\ 1 & \text{else}
+        \end{cases},
+        \qquad \partial_x \ell = \begin{cases} d\,(1 - u)^2 & u \le 1 \\ 0 & \text{else} \end{cases},
+        \qquad d = x - t, \; u = d^2 / c^2
+
+    Parameters
+    ----------
+    c : float
+        Where the loss turns constant; positive. In units of the noise, 4.685 is 95 % as efficient as the squared error
+        where the noise is normal.
+    reduction : {"mean", "sum", "none"}
+        The mean is over all elements of the broadcast loss.
+
+    Notes
+    -----
+    Arrays: ``input`` and ``target`` of any shape; one may broadcast to the other. A NaN gives a NaN value and gradient;
+    an infinite difference gives :math:`c^2 / 6` and 0. Curvatures: exact (:math:`(1 - u)(1 - 5 u)`, negative from
+    :math:`c / \sqrt 5` on, and 0 outside), psd, majorizer (:math:`(1 - u)^2`, the weight of iteratively reweighted
+    least squares, and 0 outside), unit.
+
+    Accuracy: value within 4 ULP; gradient within 4 ULP of the difference.
+
+    References
+    ----------
+    .. [1] A. E. Beaton and J. W. Tukey, "The fitting of power series, meaning polynomials, illustrated on
+       band-spectroscopic data", Technometrics 16 (1974), :doi:`10.1080/00401706.1974.10489171`.
+    """
+
+    kernel = "tukey_biweight"
+    function = "tukey_biweight_loss"
+    curvatures = ("exact", "psd", "majorizer", "unit")
+    kernel_parameters = ("c",)
+
+    c: float = number(default=4.685, domain=Interval(0.0, math.inf, low_inclusive=False, high_inclusive=False))
+
+    def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
+        """Compute the unreduced loss."""
+        distance = np.abs(input - target)
+        c = distance.dtype.type(self.c)
+        u = np.minimum(distance / c, 1) ** 2  # np.minimum keeps NaN
+        return c * c / 2 * (u * (1 - u * (1 - u / 3))), np.ones((), distance.dtype)

@@ -1,31 +1,41 @@
 """Every registered loss as test cases, and random data drawn from its declaration.
 
-A new loss is tested as it is declared; a line in `VARIANTS` adds parameters to test it with.
+A new loss is tested as it is declared; a line in `VARIANTS` adds parameters to test it with, one in `USUAL` says what
+an argument holds where the declaration leaves that open.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
+import math
 import pickle
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lossfast._drivers import runtime
+import lossfast.functional as F
+from lossfast._elementwise import ElementwiseLoss
 from lossfast._loss import REGISTRY, Interval, Loss
+from lossfast._rowwise import RowwiseLoss
 
-#: Names of the kernels of one element at a time.
-ELEMENTWISE_KERNELS = frozenset(runtime.kernels()["elementwise"])
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DTYPES = (np.float32, np.float64)
+METHODS = ("__call__", "value_and_grad", "grad", "grad_hess", "value_grad_hess")
 
-#: The length of the last axis of elementwise data, so that a weight of this length broadcasts to it.
+#: The usual length of the last axis, or of the class axis, so that a weight of this length broadcasts to it.
 COLUMNS = 7
 #: Exact in every dtype.
 WEIGHT = np.array([0.5, 1.0, 2.0, 0.25, 3.0, 1.5, 0.75])
 OTHER_WEIGHT = np.array([2.0, 0.5, 1.0, 4.0, 0.125, 1.0, 2.5])
 #: For losses whose weight has the shape of the input, which it then decides.
 SHAPED_WEIGHT = WEIGHT * (1 + np.arange(140)[:, np.newaxis] % 4)
+#: Longer than a block of the drivers.
+LONG_WEIGHT = np.resize(WEIGHT, 2100)
 
 #: Parameters to test each loss with; those without an entry are tested as they are by default.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -33,6 +43,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "L1Loss": [{}, {"weight": SHAPED_WEIGHT}],
     "HuberLoss": [{"delta": 0.5}, {}, {"delta": 3.0}, {"delta": 0.5, "weight": SHAPED_WEIGHT}],
     "SmoothL1Loss": [{"beta": 0.0}, {"beta": 0.3}, {}],
+    "TukeyBiweightLoss": [{}, {"c": 2.0}],
     "BCELoss": [{}, {"weight": WEIGHT}],
     "BCEWithLogitsLoss": [
         {},
@@ -49,162 +60,552 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"label_smoothing": 0.5, "weight": WEIGHT, "ignore_index": 2},
         {"label_smoothing": 1.0},
     ],
+    "LinearCrossEntropyLoss": [{}, {"weight": WEIGHT, "label_smoothing": 0.125}, {"ignore_index": 2}],
+    "MultiLabelSoftMarginLoss": [{}, {"weight": WEIGHT}, {"weight": LONG_WEIGHT}],
+    "MarginRankingLoss": [{}, {"margin": 0.5}],
+    "HingeEmbeddingLoss": [{}, {"margin": 0.5}],
+    "MultiMarginLoss": [{}, {"p": 2}, {"margin": 0.5, "weight": WEIGHT}],
+    "KLDivLoss": [{}, {"log_target": True}],
+    "PoissonNLLLoss": [{}, {"log_input": False}, {"full": True}, {"log_input": False, "full": True, "eps": 0.125}],
+    "GaussianNLLLoss": [{}, {"full": True}],
+    "SigmoidFocalLoss": [
+        {},
+        {"gamma": 0.0, "alpha": None},
+        {"gamma": 0.5, "alpha_mode": "constant"},
+        {"gamma": 3.25},
+    ],
+    "SoftmaxFocalLoss": [{}, {"gamma": 0.5, "alpha": WEIGHT, "ignore_index": 2}, {"label_smoothing": 0.125}],
+    "CosineEmbeddingLoss": [{}, {"margin": 0.25}],
+    "ContrastiveLoss": [{}, {"squared": False, "factor": 1.0}],
+    "DistanceContrastiveLoss": [{}, {"squared": False, "factor": 0.5, "margin": 3.0}],
+    "TripletMarginLoss": [{}, {"p": 1.0}, {"p": math.inf, "margin": 0.5}, {"p": 3.0, "swap": True}],
+    "TripletMarginWithDistanceLoss": [{}, {"swap": True}],
 }
 
-#: What an argument usually holds, where a loss accepts more than its accuracy is promised for.
-USUAL = {"BCEWithLogitsLoss": {"target": Interval(0.0, 1.0)}}
+SIGNS, BITS = (-1.0, 1.0), (0.0, 1.0)
+UNIT, POSITIVE, NEGATIVE = Interval(0.0, 1.0), Interval(low=0.0), Interval(high=0.0)
+
+#: What an argument usually holds, where a loss accepts more than its accuracy is promised for: one of some numbers, or
+#: the numbers of an interval.
+USUAL: dict[str, dict[str, Any]] = {
+    "BCEWithLogitsLoss": {"target": UNIT},
+    "MultiLabelSoftMarginLoss": {"target": UNIT},
+    "SigmoidFocalLoss": {"target": UNIT},
+    "SoftMarginLoss": {"target": SIGNS},
+    "MarginRankingLoss": {"target": SIGNS},
+    "HingeEmbeddingLoss": {"target": SIGNS},
+    "CosineEmbeddingLoss": {"target": SIGNS},
+    "ContrastiveLoss": {"target": BITS},
+    "DistanceContrastiveLoss": {"input": POSITIVE, "target": BITS},
+    "KLDivLoss": {"input": NEGATIVE, "target": lambda loss: NEGATIVE if loss.log_target else UNIT},
+    "PoissonNLLLoss": {
+        "input": lambda loss: Interval() if loss.log_input else Interval(low=0.0625),
+        "target": tuple(map(float, range(8))),
+    },
+    "GaussianNLLLoss": {"var": Interval(0.0625, 16.0)},
+}
+
+
+def _kl_terms(loss: Loss, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    if loss.log_target:
+        return np.exp(t) * np.maximum(np.abs(x), np.abs(t))
+    return t * np.maximum(np.abs(x), np.abs(np.log(np.where(t > 0, t, 1))))
+
+
+def _poisson_terms(loss: Loss, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    rate, log_rate = (np.exp(x), x) if loss.log_input else (x, np.log(x + loss.eps))
+    factorial = np.where(loss.full & (t > 1), t * (1 + np.log(np.where(t > 1, t, 1))), 0)
+    return np.maximum(rate, np.maximum(t * np.abs(log_rate), factorial))
+
+
+def _gaussian_terms(loss: Loss, x: np.ndarray, t: np.ndarray, var: np.ndarray) -> np.ndarray:
+    v = np.maximum(var, loss.eps)
+    return np.maximum(np.abs(np.log(v)), (x - t) ** 2 / v) / 2 + loss.full
+
+
+def _triplet_terms(loss: Loss, anchor: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """The margin, or a distance; no p-norm with p >= 1 is greater than the sum of the differences."""
+    eps = getattr(loss, "eps", 0.0)
+    distances = [(np.abs(a - b) + eps).sum(-1) for a, b in ((anchor, positive), (anchor, negative))]
+    return np.maximum(loss.margin, np.maximum(*distances))
+
+
+#: The greatest term of losses that sum terms of both signs, whose rounding is theirs. At the minimum of such a loss
+#: rounding the arguments does not show it.
+TERMS: dict[str, Callable[..., np.ndarray]] = {
+    "KLDivLoss": _kl_terms,
+    "PoissonNLLLoss": _poisson_terms,
+    "GaussianNLLLoss": _gaussian_terms,
+    "TripletMarginLoss": _triplet_terms,
+    "TripletMarginWithDistanceLoss": _triplet_terms,
+}
+
+
+def _focal_excess(loss: Loss, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """What the power multiplies: the rounding of the probability u of the other label, or of its logarithm."""
+    u = (1 - t) / (1 + np.exp(-x)) + t / (1 + np.exp(x))
+    hard = (t == 0) | (t == 1)
+    return loss.gamma * np.where(hard, 1, 2 * (1 - np.log(np.where(hard, 1, u))))
+
+
+#: ULP beyond those that elementwise values keep.
+EXCESS: dict[str, Callable[..., np.ndarray]] = {"SigmoidFocalLoss": _focal_excess}
+
+#: As in PyTorch, all arguments of these have as many axes.
+EQUAL_DIMENSIONS = frozenset({"MarginRankingLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss"})
+#: Arguments that every unreduced loss depends on.
+SHARED = frozenset({"linear_weight", "linear_bias"})
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """The shape of rowwise data: classes, what follows the class axis, and what the target holds."""
+    """The shape of data: how long the axis of one unreduced loss is, what else there is, what the target holds."""
 
-    classes: int = COLUMNS
-    spatial: tuple[int, ...] = ()
+    length: int = COLUMNS  # classes, labels, features, or the last axis where an element is a loss
+    inner: tuple[int, ...] = ()  # behind the class axis, before that of the features
     batched: bool = True
     probabilities: bool = False
+    bias: bool = False
 
     def __str__(self) -> str:
-        shape = ["N"] * self.batched + [str(self.classes)] + [str(d) for d in self.spatial]
-        return "x".join(shape) + "-probabilities" * self.probabilities
+        shape = ["N"] * self.batched + [str(self.length)] + [str(d) for d in self.inner]
+        return "x".join(shape) + "-probabilities" * self.probabilities + "-bias" * self.bias
 
 
-#: Around every decision of the driver: few and many classes, more than one block of them, rows side by side or not.
-FORMS = (
+#: Around the decisions of the elementwise driver for rows: several in a block, one, several blocks for one.
+MEAN_FORMS = (
     Form(batched=False),
-    Form(classes=1),
-    Form(classes=70),
-    Form(classes=1300),
-    Form(spatial=(3,)),
-    Form(spatial=(4, 5)),
-    Form(classes=70, spatial=(3,)),
-    Form(classes=70, spatial=(20,)),
+    Form(length=1),
+    Form(length=2048),
+    Form(length=2049),
+    Form(length=5000),
+)
+#: Around every decision of the rowwise driver: few and many classes, more than one block of them, rows side by side.
+ROW_FORMS = (
+    Form(batched=False),
+    Form(length=1),
+    Form(length=70),
+    Form(length=1300),
+    Form(inner=(3,)),
+    Form(inner=(4, 5)),
+    Form(length=70, inner=(3,)),
+    Form(length=70, inner=(20,)),
+)
+PROBABILITY_FORMS = (
+    Form(probabilities=True),
+    Form(probabilities=True, batched=False),
+    Form(probabilities=True, inner=(4, 5)),
+    Form(probabilities=True, length=70),
+    Form(probabilities=True, length=70, inner=(3,)),
+)
+#: Embeddings: one feature, more than a vector, more than a block; none but the one row, and axes before the features.
+PAIR_FORMS = (
+    Form(batched=False),
+    Form(length=1),
+    Form(length=70),
+    Form(length=2049),
+    Form(inner=(3,)),
+)
+LINEAR_FORMS = (
+    Form(bias=True),
+    Form(probabilities=True),
+    Form(probabilities=True, bias=True),
+    Form(batched=False),
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
-    """One loss with its parameters (``reduction="none"``) and the form of its data."""
+    """One loss with its parameters and the form of its data."""
 
-    name: str
-    loss: Loss
-    form: Form | None
+    cls: type[Loss]
+    parameters: dict[str, Any]  # all but `reduction`
+    form: Form
 
     def __str__(self) -> str:
-        return self.name
+        shown = [f"{k}={v}" if np.ndim(v) == 0 else k for k, v in self.parameters.items()]
+        plain = self.elementwise and self.form == Form()
+        return "-".join([self.cls.__name__, *shown, *([] if plain else [str(self.form)])])
+
+    # ---- the loss --------------------------------------------------------------------------------------------------
+
+    def bare(self, reduction: str) -> Loss:
+        """The loss itself."""
+        return self.cls(**self.parameters, reduction=reduction)
+
+    def reduced(self, reduction: str) -> Any:
+        """The loss; it takes all arrays by position."""
+        return by_position(self.bare(reduction), self.cls)
+
+    @functools.cached_property
+    def loss(self) -> Any:
+        """With ``reduction="none"``."""
+        return self.reduced("none")
 
     @property
-    def cls(self) -> type[Loss]:
-        return type(self.loss)
+    def function(self) -> Any:
+        """The function of `lossfast.functional`."""
+        return by_position(getattr(F, self.cls.function), self.cls)
+
+    # ---- what the declaration says ---------------------------------------------------------------------------------
 
     @property
     def elementwise(self) -> bool:
-        return self.cls.kernel in ELEMENTWISE_KERNELS
+        return issubclass(self.cls, ElementwiseLoss)
 
     @property
-    def labelled(self) -> bool:
-        """Whether the target holds class indices."""
-        return not self.elementwise and not self.form.probabilities
+    def rowwise(self) -> bool:
+        return issubclass(self.cls, RowwiseLoss)
+
+    @property
+    def averages(self) -> bool:
+        """Whether one unreduced loss is the mean of elements."""
+        return self.elementwise and self.cls.averages_last_axis
+
+    @property
+    def linear(self) -> bool:
+        """Whether the logits come from a layer whose weights are arguments."""
+        return not SHARED.isdisjoint(self.cls.arrays)
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether rows of embeddings are compared."""
+        return not (self.elementwise or self.rowwise or self.linear)
+
+    @property
+    def lists(self) -> bool:
+        """Whether the target holds a list of labels for each row."""
+        return getattr(self.cls, "takes_label_lists", False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays that are given."""
+        return tuple(name for name in self.cls.arrays if name != "linear_bias" or self.form.bias)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The arrays that hold class indices."""
+        indices = (self.rowwise or self.linear) and not self.form.probabilities
+        return frozenset({"target"} if indices else ())
+
+    @property
+    def floating(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name not in self.labels)
+
+    @property
+    def predictions(self) -> tuple[str, ...]:
+        """What is differentiated by default."""
+        return tuple(name for name in self.cls.predictions if name in self.names)
 
     @property
     def differentiable(self) -> tuple[str, ...]:
-        """The arrays that have a gradient (a weight, which is a parameter, may have one too)."""
-        return ("input",) if self.labelled else tuple(n for n in self.cls.differentiable if n in self.cls.arrays)
+        """The arrays that have a gradient."""
+        return tuple(name for name in self.cls.differentiable if name in self.floating)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The parameters that have a gradient."""
+        names = (name for name in self.cls.differentiable if name not in self.cls.arrays and not self.labels)
+        return tuple(name for name in names if self.parameters.get(name) is not None)
+
+    @property
+    def curved(self) -> tuple[str, ...]:
+        """The arrays that have a Hessian."""
+        return tuple(name for name in self.cls.curved if name in self.differentiable)
+
+    @property
+    def curvatures(self) -> tuple[str, ...]:
+        return self.loss.curvatures if self.cls.curved else ()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return METHODS if self.cls.curved else METHODS[:3]
+
+    @property
+    def multiplier(self) -> Any:
+        """What the elements of an elementwise loss are multiplied by."""
+        name = getattr(self.cls, "multiplier", "") if self.elementwise else ""
+        given = getattr(self.loss, name) if name else None
+        return 1.0 if given is None else given
+
+    @property
+    def smoothed(self) -> bool:
+        return bool(self.parameters.get("label_smoothing"))
 
     @property
     def hard(self) -> bool:
-        """Whether no derivative is a difference of greater terms."""
-        return self.elementwise or (self.labelled and not self.loss.parameters.get("label_smoothing"))
+        """Whether no derivative is a difference of greater terms that are weighted one by one."""
+        return self.elementwise or (self.rowwise and bool(self.labels) and not self.smoothed)
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        return {k: v for k, v in self.loss.parameters.items() if k != "reduction"}
+    def cancels(self) -> bool:
+        """Whether value and derivatives are sums of greater terms."""
+        return self.cls.__name__ in {*TERMS, *EXCESS, "TukeyBiweightLoss"}
 
-    def reduced(self, reduction: str) -> Loss:
-        return type(self.loss)(**self.parameters, reduction=reduction)
+    def terms(self, arrays: tuple[np.ndarray, ...]) -> Any:
+        """The greatest term of each loss, where that is greater than the loss."""
+        terms = TERMS.get(self.cls.__name__)
+        return terms(self.loss, *wide(*arrays)) if terms else 0
+
+    def excess(self, arrays: tuple[np.ndarray, ...]) -> Any:
+        """ULP that a loss may be off, beyond what others are."""
+        excess = EXCESS.get(self.cls.__name__)
+        return excess(self.loss, *wide(*arrays)) if excess else 0
+
+    @property
+    def bound(self) -> int | None:
+        """ULP within which the documentation promises value and gradient; None where it says more than a number."""
+        text = " ".join(inspect.getdoc(self.cls).split())
+        promised = re.search(r"Accuracy: value and gradient within (\d+) ULP\.", text)
+        return int(promised[1]) if promised else None
+
+    # ---- how the arrays and the losses lie ---------------------------------------------------------------------------
+
+    def axis(self, name: str, array: np.ndarray) -> int | None:
+        """The axis of an argument along which the elements of one loss lie; None where each is a loss of its own."""
+        if self.averages:
+            return array.ndim - 1
+        if self.elementwise or name in SHARED:
+            return None
+        if self.rowwise:
+            return None if name in self.labels and not self.lists else min(1, array.ndim - 1)
+        if self.linear:
+            return None if name in self.labels else array.ndim - 1
+        return array.ndim - 1 if name in self.cls.predictions else None
+
+    def per_loss(self, numbers: Any, name: str, array: np.ndarray) -> Any:
+        """One number per unreduced loss, laid against an argument."""
+        axis = self.axis(name, array)
+        return numbers if axis is None or np.ndim(numbers) == 0 else np.expand_dims(numbers, axis)
+
+    def losses_first(self, name: str, array: np.ndarray) -> np.ndarray:
+        """An argument with the axes of the losses before that of the elements of one, which may have length 1."""
+        axis = self.axis(name, array)
+        return array[..., np.newaxis] if axis is None else np.moveaxis(array, axis, -1)
+
+    def spread(self, arrays: tuple[np.ndarray, ...]) -> Any:
+        """How far logits are apart in each row: rounding x - max is worth as many ULP of its exponential."""
+        if self.linear:
+            input, weight = wide(*arrays[:2])
+            return np.ptp(input @ weight.T, axis=-1) + np.abs(input).sum(-1) * np.abs(weight).max()
+        if not self.rowwise:
+            return 0
+        input = arrays[0].astype(np.longdouble)
+        return np.ptp(input, axis=min(1, input.ndim - 1))
+
+    def kept(self, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Which unreduced losses count."""
+        if self.labels and not self.lists and hasattr(self.loss, "ignore_index"):
+            return np.asarray(arrays[self.names.index("target")] != self.loss.ignore_index)
+        return np.ones(self.loss(*arrays).shape, bool)
+
+    def multiplied(self, arrays: tuple[np.ndarray, ...], name: str, derivative: np.ndarray, factors: Any) -> np.ndarray:
+        """What a derivative becomes if every unreduced loss is multiplied by its factor."""
+        if name not in SHARED or np.ndim(factors) == 0:
+            return derivative * self.per_loss(factors, name, derivative)
+        total = np.zeros(derivative.shape)
+        for index in np.ndindex(factors.shape):
+            one = np.zeros(factors.shape)
+            one[index] = factors[index]
+            total += self.loss.grad(*arrays, wrt=name, grad_output=one)
+        return total
+
+    def denominator(self, reduction: str, arrays: tuple[np.ndarray, ...], weight: Any = 1.0) -> float:
+        """What a reduction divides by."""
+        with np.errstate(all="ignore"):
+            share = self.loss.definition(*wide(*arrays))[1]
+        share = np.broadcast_to(share * np.asarray(weight), self.loss(*arrays).shape)
+        if reduction == "batchmean":
+            return float(share.sum() / max(1, share[:1].size)) if share.ndim else 1.0
+        return float(share.sum()) if reduction == "mean" else 1.0
+
+    # ---- calls -----------------------------------------------------------------------------------------------------
+
+    def compute(
+        self, loss: Any, arrays: tuple[Any, ...], *, wrt: tuple[str, ...] | None = None, out: Any = None, **options: Any
+    ) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+        """The value, the gradients and the Hessians (none where there are none); `out` as the latter two."""
+        curved = bool(self.cls.curved) and set(wrt or ()) <= set(self.cls.curved)
+        if wrt is not None:
+            options["wrt"] = wrt
+        if out is not None:
+            packed = tuple(group[0] if len(group) == 1 else group for group in out)
+            options["out"] = packed if curved else packed[0]
+        value, *groups = getattr(loss, "value_grad_hess" if curved else "value_and_grad")(*arrays, **options)
+        grads, hesses, *_ = (*(g if isinstance(g, tuple) else (g,) for g in groups), ())
+        return value, grads, hesses
+
+    # ---- data ------------------------------------------------------------------------------------------------------
+
+    def shapes(self, size: int = 300) -> dict[str, tuple[int, ...]]:
+        """Shapes of arrays of about `size` elements."""
+        count = size // (self.form.length * math.prod(self.form.inner))
+        return self.shapes_of(max(1 if self.elementwise else 2, count))
+
+    def shapes_of(self, count: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of arrays of so many rows."""
+        form = self.form
+        outer = (count,) if form.batched else ()
+        if self.elementwise:
+            weights = (v.shape for v in self.parameters.values() if np.ndim(v) == 2)
+            return dict.fromkeys(self.names, next(weights, (*outer, form.length)))
+        if self.linear:
+            features, classes = 5, form.length
+            target = (*outer, classes) if form.probabilities else outer
+            shapes = ((*outer, features), (classes, features), target, (classes,))
+            return dict(zip(self.names, shapes, strict=False))
+        if self.rowwise:
+            rows = (*outer, form.length, *form.inner)
+            return {
+                name: (*outer, *form.inner) if name in self.labels and not self.lists else rows for name in self.names
+            }
+        losses = (*outer, *form.inner)
+        return {name: (*losses, form.length) if name in self.cls.predictions else losses for name in self.names}
+
+    def kind(self, name: str) -> Any:
+        """What an argument holds: one of some numbers, or the numbers of an interval."""
+        usual = USUAL.get(self.cls.__name__, {}).get(name)
+        if callable(usual):
+            usual = usual(self.loss)
+        return self.cls.domains.get(name, Interval()) if usual is None else usual
+
+    def draw(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """One argument."""
+        if name in self.labels:
+            return self._label_lists(rng, shape) if self.lists else self._labels(rng, shape)
+        if self.form.probabilities and name == "target":
+            return self._probabilities(rng, shape)
+        if self.pairwise and name in self.cls.predictions:
+            # embeddings about 1 apart, as margins are
+            return rng.standard_normal(shape) / math.sqrt(max(1, shape[-1]))
+        return _draw(self.kind(name), rng, shape)
 
     def arrays(self, rng: np.random.Generator, size: int = 300, dtype: type = np.float64) -> tuple[np.ndarray, ...]:
-        """About `size` elements of each array."""
-        if not self.elementwise:
-            return _rows(self.loss, self.form, rng, size, dtype)
-        shape = (max(1, size // COLUMNS), COLUMNS)
-        weight = self.loss.parameters.get("weight")
-        if weight is not None and weight.ndim == 2:
-            shape = weight.shape
-        domains = {**self.cls.domains, **USUAL.get(self.cls.__name__, {})}
-        drawn = [_draw(domains.get(name, Interval()), rng, shape) for name in self.cls.arrays]
-        if len(drawn) == 2 and not domains:
-            # exactly on the kinks of losses of a difference
-            kinks = np.array([0, 0.5, 1, 3, -0.5, -1, -3])
-            on_kink = rng.random(shape) < 0.3
-            drawn[1] = np.where(on_kink, np.rint(drawn[1]), drawn[1])
-            drawn[0] = np.where(on_kink, drawn[1] + rng.choice(kinks, shape), drawn[0])
-        return tuple(a.astype(dtype) for a in drawn)
+        """About `size` elements of each array, some of them where the loss has a kink."""
+        drawn = {name: self.draw(name, rng, shape) for name, shape in self.shapes(size).items()}
+        first, second, *_ = self.names
+        if self.elementwise and not self.cls.domains and self.kind(first) in (Interval(), POSITIVE):
+            on_kink = rng.random(drawn[first].shape) < 0.3
+            base: Any = 0
+            if self.kind(second) == Interval():
+                base = drawn[second] = np.where(on_kink, np.rint(drawn[second]), drawn[second])
+            kinks = base + rng.choice([0, 0.5, 1, 3, -0.5, -1, -3], drawn[first].shape)
+            if self.kind(first) == POSITIVE:
+                kinks = np.abs(kinks)
+            drawn[first] = np.where(on_kink, kinks, drawn[first])
+        elif self.pairwise:  # rows that coincide
+            alike = rng.random(drawn[first].shape[:-1]) < 0.1
+            drawn[second] = np.where(alike[..., np.newaxis], drawn[first], drawn[second])
+        return tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in drawn.values())
+
+    def _labels(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        ignored = getattr(self.loss, "ignore_index", None)
+        labels = np.asarray(rng.integers(0, self.form.length, shape))
+        if ignored is None or not labels.size:
+            return labels
+        labels[rng.random(shape) < 0.15] = ignored
+        counting = [c for c in range(self.form.length) if c != ignored]
+        labels[(0,) * labels.ndim] = counting[-1] if counting else ignored
+        return labels
+
+    def _label_lists(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Different labels, a -1 behind the last one, and anything that is allowed behind that."""
+        classes = shape[-1]
+        order = np.argsort(rng.random(shape), axis=-1)
+        length = rng.integers(1, min(max(2, classes), 12), (*shape[:-1], 1))
+        place = np.arange(classes)
+        return np.where(place < length, order, np.where(place == length, -1, rng.integers(-1, classes, shape)))
+
+    def _probabilities(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        axis = min(1, len(shape) - 1)
+        rows = rng.dirichlet(np.full(shape[axis], 0.5), shape[:axis] + shape[axis + 1 :])
+        return np.moveaxis(np.where(rows < 0.01, 0, rows), -1, axis)
 
 
-def _draw(domain: Interval, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    if np.isfinite(domain.low) and np.isfinite(domain.high):
-        inside = rng.uniform(domain.low, domain.high, shape)
-        ends = np.where(rng.random(shape) < 0.5, domain.low, domain.high)
+def _draw(kind: Any, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    if isinstance(kind, tuple):
+        return rng.choice(kind, shape)
+    if np.isfinite(kind.low) and np.isfinite(kind.high):
+        inside = rng.uniform(kind.low, kind.high, shape)
+        ends = np.where(rng.random(shape) < 0.5, kind.low, kind.high)
         return np.where(rng.random(shape) < 0.3, ends, inside)
-    return np.clip(3 * rng.standard_normal(shape), domain.low, domain.high)
+    drawn = np.asarray(3 * rng.standard_normal(shape))
+    if np.isfinite(kind.low):
+        return kind.low + np.abs(drawn)
+    return kind.high - np.abs(drawn) if np.isfinite(kind.high) else drawn
 
 
-def _rows(loss: Loss, form: Form, rng: np.random.Generator, size: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    rows = max(2, size // (form.classes * int(np.prod(form.spatial, dtype=int))))
-    outer, inner = ((rows,) if form.batched else ()), form.spatial
-    input = (3 * rng.standard_normal((*outer, form.classes, *inner))).astype(dtype)
-    if form.probabilities:
-        target = rng.dirichlet(np.full(form.classes, 0.5), (*outer, *inner))
-        target = np.moveaxis(np.where(target < 0.01, 0, target), -1, len(outer))
-        return input, target.astype(dtype)
-    labels = rng.integers(0, form.classes, (*outer, *inner))
-    labels[rng.random(labels.shape) < 0.15] = loss.ignore_index
-    kept = [c for c in range(form.classes) if c != loss.ignore_index]
-    labels[(0,) * labels.ndim] = kept[-1]
-    return input, labels
-
-
-def _rowwise_forms(cls: type[Loss], parameters: dict[str, Any]) -> list[Form]:
-    forms = [Form()]
+def _forms(cls: type[Loss], parameters: dict[str, Any]) -> list[Form]:
+    """The shapes of data to test parameters with: many of them with those by default."""
+    case = Case(cls, parameters, Form())
+    plain = Form(length=next((v.size for v in parameters.values() if np.ndim(v) == 1), COLUMNS))
+    if case.elementwise:
+        return [plain, *(MEAN_FORMS if case.averages and not parameters else ())]
+    if case.linear:
+        return [plain, *(LINEAR_FORMS if not parameters else ())]
+    if not case.rowwise:
+        forms = [plain, *(PAIR_FORMS if not parameters else ())]
+        if not getattr(cls, "trailing_axes", True):
+            forms = [form for form in forms if not form.inner]
+        # of one feature every cosine is ±1 and has no slope
+        return [form for form in forms if form.length > 1 or cls.__name__ != "CosineEmbeddingLoss"]
+    forms = [plain]
     if not parameters:
-        forms += FORMS
+        forms += ROW_FORMS
     elif "label_smoothing" in parameters:
-        forms += [Form(classes=COLUMNS, spatial=(4, 5))]
+        forms += [Form(inner=(4, 5))]
         if "weight" not in parameters:
-            forms += [Form(classes=70), Form(classes=1300)]
-    if getattr(cls, "takes_probabilities", False) and "ignore_index" not in parameters:
-        forms += [Form(probabilities=True)]
-        if not parameters:
-            forms += [
-                Form(probabilities=True, batched=False),
-                Form(probabilities=True, spatial=(4, 5)),
-                Form(probabilities=True, classes=70),
-                Form(probabilities=True, classes=70, spatial=(3,)),
-            ]
-    return forms
-
-
-def _name(cls: type[Loss], parameters: dict[str, Any], form: Form | None) -> str:
-    shown = [f"{k}={v}" if np.ndim(v) == 0 else k for k, v in parameters.items()]
-    return "-".join([cls.__name__, *shown, *([str(form)] if form else [])])
+            forms += [Form(length=70), Form(length=1300)]
+    if cls.takes_probabilities and "ignore_index" not in parameters:
+        forms += PROBABILITY_FORMS[: None if not parameters else 1]
+    if case.lists:  # the plain definition takes as long as the square of the classes
+        forms = [dataclasses.replace(form, length=min(form.length, 300)) for form in forms]
+    return [form for form in forms if not form.inner or getattr(cls, "trailing_axes", True)]
 
 
 def _cases() -> list[Case]:
-    cases = []
-    for cls in REGISTRY.values():
-        for parameters in VARIANTS.get(cls.__name__, [{}]):
-            forms = [None] if cls.kernel in ELEMENTWISE_KERNELS else _rowwise_forms(cls, parameters)
-            cases += [Case(_name(cls, parameters, f), cls(**parameters, reduction="none"), f) for f in forms]
-    return cases
+    return [
+        Case(cls, parameters, form)
+        for cls in REGISTRY.values()
+        for parameters in VARIANTS.get(cls.__name__, [{}])
+        for form in _forms(cls, parameters)
+    ]
+
+
+class ByPosition:
+    """A loss, or its function, that takes by position even those arrays that it knows as keywords."""
+
+    def __init__(self, of: Any, names: tuple[str, ...], keywords: frozenset[str]) -> None:
+        self.of, self.names, self.keywords = of, names, keywords
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.of, name)
+        return self._by_position(found) if name in (*METHODS, "reference") else found
+
+    def __call__(self, *arrays: Any, **options: Any) -> Any:
+        return self._by_position(self.of)(*arrays, **options)
+
+    def _by_position(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arrays: Any, **options: Any) -> Any:
+            given = dict(zip(self.names, arrays, strict=False))
+            plain = [array for name, array in given.items() if name not in self.keywords]
+            return method(*plain, **{name: given[name] for name in self.keywords & given.keys()}, **options)
+
+        return call
+
+
+def by_position(of: Any, cls: type[Loss]) -> Any:
+    """A loss or its function, as it is where all its arrays have a position."""
+    parameters = inspect.signature(cls.__call__).parameters
+    keywords = frozenset(n for n in cls.arrays if parameters[n].kind is inspect.Parameter.KEYWORD_ONLY)
+    return ByPosition(of, cls.arrays, keywords) if keywords else of
 
 
 CASES = _cases()
 ELEMENTWISE = [case for case in CASES if case.elementwise]
-ROWWISE = [case for case in CASES if not case.elementwise]
+ROWWISE = [case for case in CASES if case.rowwise]
 #: One case of each class, for what does not depend on parameters.
 ONE_EACH = [next(case for case in CASES if case.cls is cls) for cls in REGISTRY.values()]
-METHODS = ("__call__", "value_and_grad", "grad", "grad_hess", "value_grad_hess")
 
 
 def named(cases: list[Case], *names: str) -> list[Case]:
@@ -256,6 +657,29 @@ def assert_ulps(actual: Any, exact: Any, dtype: type, bound: Any, *, scale: Any 
         raise AssertionError(
             f"{message}: {error[at]:.2f} ULP at {at}: {np.asarray(actual)[at]!r} is not {np.asarray(exact)[at]!r}"
         )
+
+
+def noise(
+    case: Case, function: Callable[..., Any], arrays: tuple[np.ndarray, ...], dtype: type, draws: int = 2
+) -> np.ndarray:
+    """How far a result moves when its arguments are rounded to `dtype` once more: what cannot be told from it.
+
+    On either side of a kink, the smaller of the two.
+    """
+    eps, rng, exact = np.finfo(dtype).eps, np.random.default_rng(0), wide(*arrays)
+    base, worst = function(*exact), np.longdouble(0)
+    with np.errstate(all="ignore"):
+        for _ in range(draws):
+            signs = [rng.choice([-1, 1], a.shape) for a in exact]
+            sides = []
+            for side in (eps, -eps):
+                moved = []
+                for name, a, sign in zip(case.names, exact, signs, strict=True):
+                    domain = case.cls.domains.get(name, Interval())
+                    moved.append(a if name in case.labels else np.clip(a * (1 + side * sign), domain.low, domain.high))
+                sides.append(np.abs(function(*moved) - base))
+            worst = np.fmax(worst, np.fmin(*sides))
+    return np.asarray(worst)
 
 
 def duplicate(loss: Loss) -> Loss:

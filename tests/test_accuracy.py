@@ -73,6 +73,27 @@ def test_binary_cross_entropy_of_logits(*, dtype, label, pos_weight, isa, rng):
 
 
 @each_dtype
+@pytest.mark.parametrize("label", [-1, 1])
+def test_soft_margin(dtype, label, isa, rng):
+    """And the terms of the mean over a row, which are those of binary cross entropy: one label, one term."""
+    x = logits(dtype, rng)
+    value, grad, hess = lf.SoftMarginLoss(reduction="none").value_grad_hess(x, np.full_like(x, label))
+    terms = [(log1p_exp(-label * a), -label / (1 + mpmath.exp(label * a))) for a in map(mpf, map(float, x))]
+    curvatures = [1 / ((1 + mpmath.exp(a)) * (1 + mpmath.exp(-a))) for a in map(mpf, map(float, x))]
+    assert_within(4, value, [v for v, _ in terms], dtype, "value")
+    assert_within(4, grad, [g for _, g in terms], dtype, "gradient")
+    assert_within(6, hess, curvatures, dtype, "Hessian")
+    row = lf.MultiLabelSoftMarginLoss(reduction="none")
+    single = row.value_grad_hess(x[:, np.newaxis], np.full((x.size, 1), label > 0, dtype))
+    assert_within(4, single[0], [v for v, _ in terms], dtype, "value")
+    assert_within(4, single[1], [g for _, g in terms], dtype, "gradient")
+    assert_within(6, single[2], curvatures, dtype, "Hessian")
+    value, grad = row.value_and_grad(x, np.full_like(x, label > 0))
+    assert error(value, mpmath.fsum(v for v, _ in terms) / x.size, dtype) <= 4
+    assert_within(5, grad, [g / x.size for _, g in terms], dtype, "gradient")
+
+
+@each_dtype
 def test_binary_cross_entropy_of_logits_with_soft_targets(dtype, isa, rng):
     x = logits(dtype, rng)
     t = rng.random(x.size).astype(dtype)
@@ -223,6 +244,182 @@ def test_nll(dtype, isa, rng):
     assert_within(1, value, exact, dtype, "value")
     np.testing.assert_array_equal(grad[np.arange(50), labels], -weight[labels])
     assert np.count_nonzero(grad) == 50
+
+
+def numbers(*arrays):
+    """Elements of several arrays, side by side and exact."""
+    return [tuple(mpf(float(a)) for a in row) for row in zip(*arrays, strict=True)]
+
+
+def assert_terms(bound, actual, terms, dtype, of):
+    """Within so many ULP of the exact sum, or of its greatest term where that is greater."""
+    for k, (a, row) in enumerate(zip(actual, terms, strict=True)):
+        exact, size = mpmath.fsum(row), max(map(abs, row))
+        at_least = np.finfo(dtype).smallest_normal
+        unit = float(np.spacing(dtype(max(abs(exact), size, at_least))))
+        off = float(abs(mpf(float(a)) - exact)) / unit
+        allowed = bound[k] if np.ndim(bound) else bound
+        assert off <= allowed, f"{of}: {off:.2f} ULP of the terms {[mpmath.nstr(t, 9) for t in row]} at {k}"
+
+
+@each_dtype
+def test_kullback_leibler(dtype, isa, rng):
+    both = ("input", "target")
+    x = (4 * rng.standard_normal(400)).astype(dtype)
+    t = np.concatenate([rng.random(300), 10.0 ** -rng.uniform(0, 30, 100)]).astype(dtype)
+    value, grads = lf.KLDivLoss(reduction="none").value_and_grad(x, t, wrt=both)
+    points = numbers(x, t)
+    assert_terms(4, value, [(b * mpmath.log(b), -b * a) for a, b in points], dtype, "value")
+    np.testing.assert_array_equal(grads[0], -t)
+    assert_terms(4, grads[1], [(mpmath.log(b), 1, -a) for a, b in points], dtype, "gradient by target")
+    hess = lf.KLDivLoss(reduction="none").grad_hess(x, t, wrt="target")[1]
+    assert_within(1, hess, [1 / b for _, b in points], dtype, "Hessian by target")
+    # the difference of logarithms is exact to its last place
+    loss, t = lf.KLDivLoss(log_target=True, reduction="none"), (4 * rng.standard_normal(400)).astype(dtype)
+    value, grads = loss.value_and_grad(x, t, wrt=both)
+    points = numbers(x, t)
+    assert_within(4, value, [mpmath.exp(b) * (b - a) for a, b in points], dtype, "value of logarithms")
+    assert_within(4, grads[0], [-mpmath.exp(b) for _, b in points], dtype, "gradient of logarithms")
+    for part, more in ((grads[1], 1), (loss.grad_hess(x, t, wrt="target")[1], 2)):
+        terms = [(mpmath.exp(b) * b, -mpmath.exp(b) * a, mpmath.exp(b) * more) for a, b in points]
+        assert_terms(4, part, terms, dtype, "derivative by logarithms")
+
+
+def stirling(t):
+    """The terms of the formula, of its derivative, and of its second one."""
+    if t <= 1:
+        return (0,), (0,), 0
+    log = mpmath.log(t)
+    return (t * log, -t, mpmath.log(2 * mpmath.pi * t) / 2), (log, 1 / (2 * t)), 1 / t - 1 / (2 * t * t)
+
+
+@each_dtype
+@pytest.mark.parametrize("full", [False, True])
+def test_poisson(*, full, dtype, isa, rng):
+    x = (4 * rng.standard_normal(300)).astype(dtype)
+    t = np.where(rng.random(300) < 0.5, rng.poisson(3, 300), rng.uniform(0, 50, 300)).astype(dtype)
+    loss = lf.PoissonNLLLoss(full=full, reduction="none")
+    value, grads = loss.value_and_grad(x, t, wrt=("input", "target"))
+    points = numbers(x, t)
+    more = [stirling(b) if full else ((0,), (0,), 0) for _, b in points]
+    terms = [(mpmath.exp(a), -b * a, *m[0]) for (a, b), m in zip(points, more, strict=True)]
+    assert_terms(4, value, terms, dtype, "value")
+    assert_terms(4, grads[0], [(mpmath.exp(a), -b) for a, b in points], dtype, "gradient")
+    terms = [(-a, *m[1]) for (a, _), m in zip(points, more, strict=True)]
+    assert_terms(4, grads[1], terms, dtype, "gradient by target")
+    hesses = loss.grad_hess(x, t, wrt=("input", "target"))[1]
+    assert_within(1, hesses[0], [mpmath.exp(a) for a, _ in points], dtype, "Hessian")
+    assert_within(4, hesses[1], [m[2] for m in more], dtype, "Hessian by target")
+    # rates, many of them around 1, where the logarithm depends on what rate + eps is rounded by
+    eps = mpf(float(dtype(1e-8)))
+    around = 1 + np.finfo(dtype).eps * rng.integers(-50, 50, 100)
+    x = np.concatenate([np.exp(4 * rng.standard_normal(100)), 1 + 1e-3 * rng.standard_normal(100), around]).astype(
+        dtype
+    )
+    loss = lf.PoissonNLLLoss(log_input=False, full=full, reduction="none")
+    value, grads = loss.value_and_grad(x, t, wrt=("input", "target"))
+    points = numbers(x, t)
+    logs = [mpmath.log(a + eps) for a, _ in points]
+    terms = [(a, -b * log, *m[0]) for (a, b), log, m in zip(points, logs, more, strict=True)]
+    assert_terms(4, value, terms, dtype, "value of rates")
+    assert_terms(4, grads[0], [(1, -b / (a + eps)) for a, b in points], dtype, "gradient of rates")
+    terms = [(-log, *m[1]) for log, m in zip(logs, more, strict=True)]
+    assert_terms(4, grads[1], terms, dtype, "gradient by target of rates")
+    assert_within(4, loss.grad_hess(x, t)[1], [b / (a + eps) ** 2 for a, b in points], dtype, "Hessian of rates")
+    fisher = loss.grad_hess(x, t, curvature="fisher")[1]
+    assert_within(4, fisher, [1 / (a + eps) for a, _ in points], dtype, "Fisher information of rates")
+
+
+@each_dtype
+@pytest.mark.parametrize("full", [False, True])
+def test_gaussian(*, full, dtype, isa, rng):
+    x, t = (4 * rng.standard_normal((2, 400))).astype(dtype)
+    var = np.concatenate([rng.random(200), 1 + 1e-3 * rng.standard_normal(100), 10.0 ** rng.uniform(-8, 8, 100)])
+    var = var.astype(dtype)
+    loss = lf.GaussianNLLLoss(full=full, reduction="none")
+    value, grads = loss.value_and_grad(x, t, var)
+    constant, eps = mpmath.log(2 * mpmath.pi) / 2 if full else mpf(0), mpf(float(dtype(1e-6)))
+    points = [(a - b, max(v, eps)) for a, b, v in numbers(x, t, var)]
+    terms = [(mpmath.log(v) / 2, d * d / v / 2, constant) for d, v in points]
+    assert_terms(4, value, terms, dtype, "value")
+    assert_within(4, grads[0], [d / v for d, v in points], dtype, "gradient")
+    assert_terms(4, grads[1], [(1 / v / 2, -d * d / v / v / 2) for d, v in points], dtype, "gradient by variance")
+    hesses = loss.grad_hess(x, t, var)[1]
+    assert_within(1, hesses[0], [1 / v for _, v in points], dtype, "Hessian")
+    terms = [(d * d / v**3, -1 / (2 * v * v)) for d, v in points]
+    assert_terms(6, hesses[1], terms, dtype, "Hessian by variance")
+    fisher = loss.grad_hess(x, t, var, curvature="fisher")[1][1]
+    assert_within(4, fisher, [1 / (2 * v * v) for _, v in points], dtype, "Fisher information of variances")
+
+
+@each_dtype
+@pytest.mark.parametrize("c", [4.685, 0.7])
+def test_biweight(*, c, dtype, isa, rng):
+    """About 0, where 1 - (1 - u)^3 cancels, and up to the edge, where the gradient vanishes."""
+    scale = np.concatenate([rng.uniform(-1.2, 1.2, 200), 1 - 10.0 ** -rng.uniform(0, 7, 100)])
+    x = c * np.concatenate([scale, 10.0 ** -rng.uniform(0, 7, 100)]).astype(dtype)
+    t = np.where(rng.random(400) < 0.5, 0, 0.1 * rng.standard_normal(400)).astype(dtype)
+    loss = lf.TukeyBiweightLoss(c=c, reduction="none")
+    value, grad, hess = loss.value_grad_hess(x.astype(dtype), t)
+    edge = mpf(float(dtype(c)))
+    points = [(a - b, min(((a - b) / edge) ** 2, mpf(1))) for a, b in numbers(x.astype(dtype), t)]
+    assert_within(4, value, [edge**2 / 6 * (1 - (1 - u) ** 3) for _, u in points], dtype, "value")
+    terms = [(d, d * ((1 - u) ** 2 - 1)) for d, u in points]
+    assert_terms(4, grad, terms, dtype, "gradient")
+    assert_terms(6, hess, [(1, (1 - u) * (1 - 5 * u) - 1) for _, u in points], dtype, "Hessian")
+    weight = loss.grad_hess(x.astype(dtype), t, curvature="majorizer")[1]
+    assert_terms(4, weight, [(1, (1 - u) ** 2 - 1) for _, u in points], dtype, "majorizer")
+
+
+GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.3, 5.0)
+
+
+@each_dtype
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_focal(*, gamma, label, dtype, isa, rng):
+    """A power multiplies the rounding of its base by gamma; however small it is, the digits stay."""
+    x = logits(dtype, rng)
+    value, grad = lf.SigmoidFocalLoss(gamma=gamma, alpha=None, reduction="none").value_and_grad(
+        x, np.full_like(x, label)
+    )
+    power, sign = mpf(float(dtype(gamma))), 1 if label else -1
+    exact = []
+    for (a,) in numbers(x):
+        entropy, u, p = log1p_exp(-sign * a), 1 / (1 + mpmath.exp(sign * a)), 1 / (1 + mpmath.exp(-sign * a))
+        exact.append((u**power * entropy, -sign * u**power * (u + power * p * entropy)))
+    assert_within(4 + gamma, value, [v for v, _ in exact], dtype, "value")
+    assert_within(4 + gamma, grad, [g for _, g in exact], dtype, "gradient")
+
+
+@each_dtype
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_focal_of_soft_targets(*, gamma, dtype, isa, rng):
+    x = logits(dtype, rng)[::2]
+    t = rng.random(x.size).astype(dtype)
+    loss = lf.SigmoidFocalLoss(gamma=gamma, reduction="none")
+    value, grads = loss.value_and_grad(x, t, wrt=("input", "target"))
+    hess = loss.grad_hess(x, t)[1]
+    power, positive = mpf(float(dtype(gamma))), mpf(1) / 4
+    bound, values, by_input, by_target, curvature = [], [], [], [], []
+    for a, b in numbers(x, t):
+        p, q = 1 / (1 + mpmath.exp(-a)), 1 / (1 + mpmath.exp(a))
+        entropy, u = (1 - b) * log1p_exp(a) + b * log1p_exp(-a), p * (1 - b) + q * b
+        weight, sign, steep = positive * b + (1 - positive) * (1 - b), 1 - 2 * b, power * u ** (power - 1)
+        bound.append(4 + 2 * gamma * (1 + float(abs(mpmath.log(u)))))
+        values.append((weight * u**power * entropy,))
+        slope = weight * steep * p * q * sign
+        by_input.append((weight * u**power * (1 - b) * p, -weight * u**power * b * q, slope * entropy))
+        by_target.append(
+            ((2 * positive - 1) * u**power * entropy, -weight * u**power * a, weight * steep * (q - p) * entropy)
+        )
+        bent = slope * (power - 1) / u * p * q * sign * entropy
+        curvature.append((weight * u**power * p * q, 2 * slope * (1 - b) * p, -2 * slope * b * q, bent))
+        curvature[-1] += (slope * q * entropy, -slope * p * entropy)
+    assert_terms(bound, value, values, dtype, "value")
+    assert_terms(bound, grads[0], by_input, dtype, "gradient")
+    assert_terms(bound, grads[1], by_target, dtype, "gradient by target")
+    assert_terms([b + 2 for b in bound], hess, curvature, dtype, "Hessian")
 
 
 @each_dtype

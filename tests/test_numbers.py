@@ -142,6 +142,50 @@ def test_huber_is_smooth_l1_times_delta(rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_soft_margin(dtype, isa):
+    x, t = np.array([[0.3, 0.7], [0.5, 0.5]], dtype), [[-1, 1], [1, -1]]
+    expected = [[0.85436, 0.40319], [0.47408, 0.97408]]
+    np.testing.assert_allclose(F.soft_margin_loss(x, t, reduction="none"), expected, atol=1e-5)
+    assert lf.SoftMarginLoss()(x, t) == pytest.approx(np.mean(expected), abs=1e-5)
+    assert lf.SoftMarginLoss()([0.0], [0.0]) == pytest.approx(np.log(2), rel=1e-15)
+    np.testing.assert_allclose(lf.SoftMarginLoss(reduction="sum").grad([0.0, 0.0], [1, -1]), [-0.5, 0.5], rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_multilabel_soft_margin(dtype, isa):
+    x, t = np.array([[0.3, 0.7, 0.8]], dtype), [[0, 1, 1]]
+    assert F.multilabel_soft_margin_loss(x, t) == pytest.approx(0.54288, abs=1e-5)
+    # a mean over the labels of binary cross entropies
+    terms = lf.BCEWithLogitsLoss(reduction="none")(x, t)
+    assert lf.MultiLabelSoftMarginLoss()(x, t) == pytest.approx(terms.mean(), rel=1e-6)
+    weighted = lf.MultiLabelSoftMarginLoss(weight=[1.0, 2.0, 3.0], reduction="none")(x, t)
+    np.testing.assert_allclose(weighted, (terms * [1, 2, 3]).sum(1) / 3, rtol=1e-6)
+    np.testing.assert_allclose(lf.MultiLabelSoftMarginLoss().grad([[0.0, 0.0]], [[1, 0]]), [[-0.25, 0.25]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_margin_ranking(dtype, isa):
+    one, two, y = (np.array(a, dtype)[:, None] for a in ([1, 2, 3], [2, 2, 2], [1, 1, -1]))
+    np.testing.assert_array_equal(F.margin_ranking_loss(one, two, y, reduction="none"), [[1], [0], [1]])
+    assert lf.MarginRankingLoss()(one, two, y) == pytest.approx(2 / 3, rel=1e-7)
+    np.testing.assert_array_equal(
+        lf.MarginRankingLoss(margin=0.5, reduction="none")(one, two, y), [[1.5], [0.5], [1.5]]
+    )
+    by_one, by_two = lf.MarginRankingLoss(reduction="sum").grad(one, two, y)
+    np.testing.assert_array_equal(by_one, [[-1], [-1], [1]])  # at the kink, that of the margin
+    np.testing.assert_array_equal(by_two, [[1], [1], [-1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_hinge_embedding(dtype, isa):
+    x, y = np.array([[1, 0.8, 0.5]], dtype), [[1, 1, -1]]
+    expected = np.array([[1, 0.8, 0.5]], dtype)
+    np.testing.assert_array_equal(F.hinge_embedding_loss(x, y, reduction="none"), expected)
+    np.testing.assert_array_equal(F.hinge_embedding_loss.grad(x, y, reduction="sum"), [[1, 1, -1]])
+    np.testing.assert_array_equal(lf.HingeEmbeddingLoss(margin=0.5, reduction="none")([1.0, 0.25], [-1, -1]), [0, 0.25])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_softmax_is_stable(dtype, isa):
     x = np.array([1000, 1000, 999], dtype)
     p = np.exp([0, 0, -1.0]) / (2 + np.exp(-1.0))
@@ -151,12 +195,17 @@ def test_softmax_is_stable(dtype, isa):
     assert float(lf.logsumexp(-x)) == pytest.approx(-1000 + np.log(2 + np.exp(1.0)) + 0, rel=1e-6)
 
 
-def test_the_multi_task_sum():
-    """α·MSE + (1 - α)·cross entropy, added by hand."""
+@pytest.mark.parametrize("weights", [(0.7, 0.3), (2.0, 5.0)])
+def test_multi_task(weights):
+    """α·MSE + (1 - α)·cross entropy, and free weights: the sum and the gradients."""
     x, t = np.array([[1.5, 2, 0.5], [0.5, 1, 1.5]]), [1, 2]
-    regression, classification = lf.MSELoss().value_and_grad(A, B), lf.CrossEntropyLoss().value_and_grad(x, t)
-    total = 0.7 * regression[0] + 0.3 * classification[0]
-    assert total == pytest.approx(0.7 * 4 / 3 + 0.3 * 0.64220, abs=1e-5)
+    loss = lf.MultiTaskLoss(box=(lf.MSELoss(), weights[0]), cls=(lf.CrossEntropyLoss(), weights[1]))
+    value, values, grads = loss.value_and_grad(box=(A, B), cls=(x, t))
+    assert value == pytest.approx(weights[0] * 4 / 3 + weights[1] * 0.64220, abs=5e-5)
+    assert values["box"] == pytest.approx(4 / 3, rel=1e-14)
+    assert values["cls"] == pytest.approx(0.64220, abs=1e-5)
+    np.testing.assert_allclose(grads["box"], weights[0] * lf.MSELoss().grad(A, B), rtol=1e-14)
+    np.testing.assert_allclose(grads["cls"], weights[1] * lf.CrossEntropyLoss().grad(x, t), rtol=1e-14)
 
 
 def test_mistakes_that_the_texts_name():

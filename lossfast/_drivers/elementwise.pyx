@@ -1,10 +1,12 @@
 """Losses of one element at a time: blocks of the common iteration space, weights, reductions, results of any layout."""
 
 cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 
 from lossfast._drivers.runtime cimport (
+    BATCHMEAN,
     LF_BLOCK,
     LF_EVERYTHING,
     LF_EXACT,
@@ -20,7 +22,6 @@ from lossfast._drivers.runtime cimport (
     LF_VALUE_GRADS,
     MEAN,
     NONE,
-    SUM,
     describe,
     lf_array,
     lf_curvature,
@@ -38,10 +39,19 @@ from lossfast._drivers.runtime cimport (
     total,
 )
 
+cdef extern from "compiled.h" nogil:
+    ctypedef struct lf_compiled:
+        void (*function)() noexcept nogil
+        void *user_data
+    const lf_elementwise lf_compiled_kernel_f32
+    const lf_elementwise lf_compiled_kernel_f64
+
 cnp.import_array()
 
 # Nanoseconds per element on one thread, for the decision whether to wake others; a factor of two is harmless.
 cdef double COST = 0.5
+# … of a caller's function, which is seldom vectorised.
+cdef double COMPILED_COST = 2.0
 # Gradients from this size on are written around the cache: they leave it before they are read again, and not to read
 # them for ownership first saves a quarter of the traffic.
 cdef Py_ssize_t STREAM_BYTES = 32 << 20
@@ -73,6 +83,7 @@ cdef struct Call:
     lf_array output[9]
     lf_elementwise_sum sum_loop  # instead of the loop where only the sum of the values is wanted
     int around_cache
+    double cost  # nanoseconds per element
     double *partials
     char *scratch
     Py_ssize_t scratch_bytes
@@ -150,7 +161,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
             continue
         if k > LF_OUT_VALUE or not call.row:
             table.scatter(&call.output[k], start, n, outputs[k])
-        elif call.run_length != call.row:
+        elif call.row <= call.block_length:
             put_rows(call, start, n, <char *> outputs[k])
 
 
@@ -175,9 +186,10 @@ cdef void put_long_rows(Call *call) noexcept nogil:
         call.table.scatter(&call.output[LF_OUT_VALUE], i, 1, &value)
 
 
-cdef void set_loop(Call *call, int index, bint grad, bint hess, bint others, lf_curvature curvature) noexcept nogil:
+cdef void set_loop(
+    Call *call, const lf_elementwise *kernel, bint grad, bint hess, bint others, lf_curvature curvature
+) noexcept nogil:
     """The loop for these derivatives; `others`: also by operands beyond the first."""
-    cdef const lf_elementwise *kernel = &call.table.elementwise[index]
     cdef bint everything = hess and (others or curvature != LF_EXACT)
     cdef int which, k
     if everything:
@@ -215,6 +227,15 @@ cdef void choose_sum_loop(Call *call, bint summed) noexcept nogil:
                 call.around_cache = 0
 
 
+cdef void keep_apart(Call *call) noexcept nogil:
+    """Compute in scratch memory what replaces an operand: its own loop reads one element before it writes that one."""
+    cdef int k, j
+    for k in range(LF_OUTPUTS):
+        for j in range(call.operands):
+            if call.wanted[k] and call.output[k].data == call.operand[j].data:
+                call.output[k].direct = 0
+
+
 cdef int execute(Call *call, double *sum_of_values) except -1:
     """Run all blocks; `sum_of_values` may be NULL where none is wanted."""
     cdef Py_ssize_t longest, blocks
@@ -224,7 +245,7 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     longest = call.run_length if call.run_length < call.block_length else call.block_length
     blocks = call.n // call.run_length * ((call.run_length + call.block_length - 1) // call.block_length)
     long_rows = long_rows and call.wanted[LF_OUT_VALUE]
-    cdef int threads = team(call.n * COST * (call.itemsize >> 2), blocks)
+    cdef int threads = team(call.n * call.cost * (call.itemsize >> 2), blocks)
     cdef double few_partials[16]
     cdef double *partials = NULL
     cdef void *memory = NULL
@@ -270,18 +291,21 @@ cdef object new_result(Call *call, int which, cnp.ndarray like):
 cdef class Elementwise:
     """The bound kernel of one loss: parameters set, instruction set and precision chosen at each call."""
 
-    cdef int index, operands, predictions
+    cdef int index, operands
+    cdef tuple predictions
+    cdef bint others
     cdef double parameters[4]
     cdef int reduction
     cdef readonly str name
 
-    def __init__(self, str name, tuple parameters=(), *, int predictions=1, str reduction="sum"):
-        """`predictions`: so many operands, the first ones, are differentiated by `quick`."""
+    def __init__(self, str name, tuple parameters=(), *, tuple predictions=(0,), str reduction="sum"):
+        """`predictions`: the operands that `quick` differentiates by."""
         cdef const lf_table *table = table_of(8)
         cdef bytes wanted = name.encode()
         cdef int k
         self.name = name
         self.predictions = predictions
+        self.others = predictions != (0,)
         self.reduction = reduction_code(reduction)
         self.index = -1
         for k in range(table.elementwise_count):
@@ -295,67 +319,90 @@ cdef class Elementwise:
         for k in range(LF_MAX_PARAMETERS):
             self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
 
-    def quick(self, tuple arrays, int order):
-        """Value, gradient and Hessian, as many as `order` says, of plain arrays; None where there is more to do.
+    cdef const lf_elementwise *bind(self, Call *call) noexcept:
+        """Set what the loss brings to a call of this item size; its kernel, NULL if it has none of this precision."""
+        cdef int k
+        call.table = table_of(call.itemsize)
+        call.cost = COST
+        for k in range(LF_MAX_PARAMETERS):
+            call.settings.parameters[k] = self.parameters[k]
+        call.settings.context = NULL
+        return &call.table.elementwise[self.index]
 
-        Plain: alike in shape and in native float dtype, aligned, C-contiguous, not empty, inside the domain. One result
-        comes by itself, several in a tuple; so do the gradients by one prediction or by several.
+    cdef bint prepare(self, tuple arrays, int order, Call *call) noexcept:
+        """Set up a plain call; whether it is one.
+
+        Plain: alike in shape and in native float dtype, aligned, C-contiguous, not empty.
         """
         cdef cnp.ndarray first, array
-        cdef Call call
+        cdef const lf_elementwise *kernel
         cdef int k, axis
-        cdef double value_sum
         if len(arrays) != self.operands or type(arrays[0]) is not cnp.ndarray:
-            return None
+            return False
         first = <cnp.ndarray> arrays[0]
         if cnp.PyArray_TYPE(first) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(first) != cnp.NPY_DOUBLE:
-            return None
+            return False
         for k in range(self.operands):
             if type(arrays[k]) is not cnp.ndarray:
-                return None
+                return False
             array = <cnp.ndarray> arrays[k]
             if (
                 cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(first)
                 or not cnp.PyArray_ISCARRAY_RO(array)
                 or cnp.PyArray_NDIM(array) != cnp.PyArray_NDIM(first)
             ):
-                return None
+                return False
             for axis in range(cnp.PyArray_NDIM(first)):
                 if cnp.PyArray_DIM(array, axis) != cnp.PyArray_DIM(first, axis):
-                    return None
+                    return False
             call.operand[k].direct = 1
             call.operand[k].data = <char *> cnp.PyArray_DATA(array)
         call.n = cnp.PyArray_SIZE(first)
         call.row = 0
         if call.n == 0:
-            return None
+            return False
         call.itemsize = cnp.PyArray_ITEMSIZE(first)
-        call.table = table_of(call.itemsize)
+        kernel = self.bind(call)
+        if kernel == NULL:
+            return False
         call.operands = self.operands
         call.multipliers = call.cotangents = 0
-        for k in range(LF_MAX_PARAMETERS):
-            call.settings.parameters[k] = self.parameters[k]
-        call.settings.scale = 1.0 / <double> call.n if self.reduction == MEAN else 1.0
+        call.divisor = 1.0
+        if self.reduction == MEAN:
+            call.divisor = <double> call.n
+        elif self.reduction == BATCHMEAN and cnp.PyArray_NDIM(first) > 0:
+            call.divisor = <double> cnp.PyArray_DIM(first, 0)
+        call.settings.scale = 1.0 / call.divisor
         call.settings.floor = NEGATIVE_INFINITY
         call.settings.curvature = LF_EXACT
-        set_loop(&call, self.index, order > 0, order > 1, order > 0 and self.predictions > 1, LF_EXACT)
+        set_loop(call, kernel, order > 0, order > 1, order > 0 and self.others, LF_EXACT)
+        return True
+
+    def quick(self, tuple arrays, int order):
+        """Value, gradient and Hessian, as many as `order` says, of a plain call inside the domain; None for others.
+
+        One result comes by itself, several in a tuple; so do the gradients by one prediction or by several.
+        """
+        cdef Call call
+        cdef double value_sum
+        if not self.prepare(arrays, order, &call):
+            return None
+        first = <cnp.ndarray> arrays[0]
         value = new_result(&call, LF_OUT_VALUE, first) if self.reduction == NONE else None
         grad = self.new_results(&call, LF_OUT_GRAD, first) if order > 0 else None
         hess = self.new_results(&call, LF_OUT_HESS, first) if order > 1 else None
         execute(&call, NULL if self.reduction == NONE else &value_sum)
         if call.invalid:
             return None
-        if self.reduction == MEAN:
-            value = value_sum / <double> call.n
-        elif self.reduction == SUM:
-            value = value_sum
+        if self.reduction != NONE:
+            value = value_sum / call.divisor
         return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
 
     cdef object new_results(self, Call *call, int which, cnp.ndarray like):
         """Fresh arrays for the derivatives by the predictions."""
-        if self.predictions == 1:
+        if not self.others:
             return new_result(call, which, like)
-        return tuple([new_result(call, which + k, like) for k in range(self.predictions)])
+        return tuple([new_result(call, which + <int> k, like) for k in self.predictions])
 
     def run(
         self,
@@ -381,6 +428,7 @@ cdef class Elementwise:
         `value` has the other axes and holds sums over the last one, divided by `divisor`.
         """
         cdef Call call
+        cdef const lf_elementwise *kernel
         cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
         cdef Py_ssize_t rows[64]
         cdef lf_array *arrays[16]
@@ -395,18 +443,18 @@ cdef class Elementwise:
         call.row = row
         call.divisor = divisor
         call.itemsize = itemsize
-        call.table = table_of(itemsize)
+        kernel = self.bind(&call)
+        if kernel == NULL:
+            raise LookupError(f"{self.name!r} does not compute in {itemsize} bytes")
         for k in range(len(operands)):
             if grads[k] is not None or hesses[k] is not None:
                 others = others or k > 0
                 grad = True
                 hess = hess or hesses[k] is not None
-        for k in range(LF_MAX_PARAMETERS):
-            call.settings.parameters[k] = self.parameters[k]
         call.settings.scale = scale
         call.settings.floor = floor
         call.settings.curvature = <lf_curvature> curvature
-        set_loop(&call, self.index, grad, hess, others, call.settings.curvature)
+        set_loop(&call, kernel, grad, hess, others, call.settings.curvature)
         call.operands = self.operands
         for k in range(self.operands):
             describe(operands[k], shape, &call.operand[k])
@@ -436,8 +484,174 @@ cdef class Elementwise:
             arrays[count] = &call.output[k]
             count += 1
         settle(len(shape), dims, arrays, count, itemsize, row > 0)
+        if call.settings.context != NULL:
+            keep_apart(&call)
         execute(&call, &value_sum if reduced else NULL)
         return value_sum, bool(call.invalid)
+
+
+cdef class Compiled(Elementwise):
+    """The same for a caller's own functions, as capsules like those of scipy.LowLevelCallable."""
+
+    cdef lf_compiled single, double_
+    cdef object kept
+
+    def __init__(self, object single, object double_, *, str reduction):
+        """`single`, `double_`: of the two precisions; None where there is none."""
+        self.name = "compiled"
+        self.operands = 2
+        self.predictions = (0,)
+        self.others = False
+        self.reduction = reduction_code(reduction)
+        self.kept = single, double_
+        set_compiled(&self.single, single)
+        set_compiled(&self.double_, double_)
+
+    @property
+    def addresses(self):
+        """Where the functions and their data are: what two of them are the same by."""
+        return (
+            <uintptr_t> self.single.function,
+            <uintptr_t> self.single.user_data,
+            <uintptr_t> self.double_.function,
+            <uintptr_t> self.double_.user_data,
+        )
+
+    cdef const lf_elementwise *bind(self, Call *call) noexcept:
+        cdef lf_compiled *own = &self.single if call.itemsize == 4 else &self.double_
+        call.table = table_of(call.itemsize)
+        call.cost = COMPILED_COST
+        call.settings.context = own
+        if own.function == NULL:
+            return NULL
+        return &lf_compiled_kernel_f32 if call.itemsize == 4 else &lf_compiled_kernel_f64
+
+
+cdef int set_compiled(lf_compiled *own, object capsule) except -1:
+    own.function = NULL
+    own.user_data = NULL
+    if capsule is not None:
+        own.function = <void (*)() noexcept nogil> PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))
+        own.user_data = PyCapsule_GetContext(capsule)
+    return 0
+
+
+cdef struct SumCall:
+    Call *calls  # of the first, the wanted outputs are those of the sum
+    const double *factors
+    int count
+    Py_ssize_t blocks
+    double *partials  # of one loss after the other; NULL where the values are wanted themselves
+    char *scratch
+    Py_ssize_t slot
+    int invalid
+
+
+cdef void sum_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
+    cdef SumCall *summed = <SumCall *> context
+    cdef Call *lead = summed.calls
+    cdef Call *call
+    cdef Py_ssize_t start = index * LF_BLOCK, n = lead.n - start, offset = start * lead.itemsize
+    cdef char *scratch = summed.scratch + thread * LF_OUTPUTS * summed.slot
+    cdef const void *operands[4]
+    cdef void *outputs[9]
+    cdef int m, k
+    if n > LF_BLOCK:
+        n = LF_BLOCK
+    for m in range(summed.count):
+        call = &summed.calls[m]
+        for k in range(call.operands):
+            operands[k] = call.operand[k].data + offset
+        for k in range(LF_OUTPUTS):
+            outputs[k] = NULL
+            if call.produced[k]:
+                outputs[k] = lead.output[k].data + offset if m == 0 and lead.wanted[k] else scratch + k * summed.slot
+        if call.loop(n, operands, &call.settings, outputs):
+            summed.invalid = 1
+        if summed.partials != NULL:
+            summed.partials[m * summed.blocks + index] = call.table.sum(outputs[LF_OUT_VALUE], n)
+        for k in range(LF_OUTPUTS):
+            if lead.wanted[k]:
+                call.table.accumulate(lead.output[k].data + offset, outputs[k], summed.factors[m], n)
+
+
+cdef class ElementwiseSum:
+    """Kernels of the same arrays and one reduction, added up with factors: plain calls in one pass over memory.
+
+    What comes has the bits of the losses' own results, each times its factor, added up in their order.
+    """
+
+    cdef tuple kernels
+    cdef tuple factors
+
+    def __init__(self, tuple kernels, tuple factors):
+        self.kernels = kernels
+        self.factors = factors
+
+    def quick(self, tuple arrays, int order):
+        """As of one kernel."""
+        cdef SumCall summed
+        cdef Elementwise lead = self.kernels[0], kernel
+        cdef int count = len(self.kernels), m
+        cdef size_t calls = count * sizeof(Call), factors = count * sizeof(double)
+        cdef char *memory = <char *> malloc(calls + factors)
+        cdef double *factor = <double *> (memory + calls)
+        if memory == NULL:
+            raise MemoryError(f"{calls + factors} bytes for {count} losses")
+        summed.calls = <Call *> memory
+        summed.factors = factor
+        summed.count = count
+        try:
+            for m in range(count):
+                kernel = self.kernels[m]
+                if not kernel.prepare(arrays, order, &summed.calls[m]):
+                    return None
+                factor[m] = self.factors[m]
+            first = <cnp.ndarray> arrays[0]
+            value = new_result(summed.calls, LF_OUT_VALUE, first) if lead.reduction == NONE else None
+            grad = lead.new_results(summed.calls, LF_OUT_GRAD, first) if order > 0 else None
+            hess = lead.new_results(summed.calls, LF_OUT_HESS, first) if order > 1 else None
+            values = execute_sum(&summed, lead.reduction != NONE)
+        finally:
+            free(memory)
+        if values is None:
+            return None
+        for m in range(count if lead.reduction != NONE else 0):
+            part = values[m] * self.factors[m]
+            value = part if value is None else value + part
+        return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
+
+
+cdef object execute_sum(SumCall *summed, bint reduced):
+    """Run all blocks; the value of every loss if they are `reduced`, and None outside of a domain."""
+    cdef Call *lead = summed.calls
+    cdef Py_ssize_t longest = lead.n if lead.n < LF_BLOCK else LF_BLOCK
+    cdef double cost = 0.0
+    cdef int m, threads
+    for m in range(summed.count):
+        cost += summed.calls[m].cost
+    summed.invalid = 0
+    summed.blocks = (lead.n + LF_BLOCK - 1) // LF_BLOCK
+    summed.slot = padded(longest * lead.itemsize)
+    threads = team(lead.n * cost * (lead.itemsize >> 2), summed.blocks)
+    cdef Py_ssize_t scratch = threads * LF_OUTPUTS * summed.slot
+    cdef Py_ssize_t needed = 64 + scratch + summed.count * summed.blocks * <Py_ssize_t> sizeof(double)
+    cdef void *memory = malloc(needed)
+    if memory == NULL:
+        raise MemoryError(f"{needed} bytes of scratch memory for {threads} threads")
+    summed.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
+    summed.partials = <double *> (summed.scratch + scratch) if reduced else NULL
+    if lead.n <= KEEP_LOCK:
+        run(1, summed.blocks, sum_block, summed)
+    else:
+        with nogil:
+            run(threads, summed.blocks, sum_block, summed)
+    values = [
+        total(summed.partials + m * summed.blocks, summed.blocks) / summed.calls[m].divisor
+        for m in range(summed.count if reduced else 0)
+    ]
+    free(memory)
+    return None if summed.invalid else values
 
 
 def weight_sum(tuple weights, tuple shape):
@@ -454,6 +668,7 @@ def weight_sum(tuple weights, tuple shape):
     call.row = 0
     call.itemsize = 8
     call.table = table_of(8)
+    call.cost = COST
     call.loop = NULL
     call.sum_loop = NULL
     call.operands = call.cotangents = 0

@@ -1,4 +1,5 @@
-"""Losses of one row of classes at a time: labels or target probabilities, any class axis, rows side by side in lanes.
+"""Losses of one row of classes at a time: labels, lists of labels or target probabilities, any class axis, rows side by
+side in lanes.
 
 An array with a class axis is described by its row axes, as any other array of the call, and by the distance between its
 classes. Rows are walked in the memory order of the input.
@@ -16,6 +17,7 @@ from lossfast._drivers.runtime cimport (
     LF_INT64,
     LF_LANE_MULTIPLE,
     LF_LANES,
+    LF_MAX_PARAMETERS,
     MEAN,
     NONE,
     SUM,
@@ -44,6 +46,8 @@ cdef double COST = 0.8
 cdef Py_ssize_t BLOCK_ELEMENTS = 16384
 # A row of so many bytes is fetched while the one before it is computed.
 cdef Py_ssize_t PREFETCH_BYTES = 8192
+# So much of its label list, which is all of most lists.
+cdef Py_ssize_t LIST_PREFETCH_BYTES = 64
 # Labels checked in one block.
 cdef Py_ssize_t LABEL_BLOCK = 16384
 # Work small enough to keep the interpreter's lock.
@@ -71,8 +75,11 @@ cdef struct Call:
     Py_ssize_t class_stride[5]  # bytes
     int used[5]
     int in_place[5]  # a tile of it can be handed to the kernel as it stands
-    int has_labels
+    bint has_labels  # one for every row …
+    bint has_lists  # … or a list of them, which is a table
     lf_array labels
+    Py_ssize_t list_stride  # bytes
+    bint ignoring
     int64_t ignore_index
     int multipliers  # of value, gradients and Hessians …
     int cotangents  # … and of gradients and Hessians alone, behind them
@@ -87,6 +94,9 @@ cdef struct Call:
     double *partials
     char *scratch
     Py_ssize_t scratch_bytes
+    Py_ssize_t labels_at  # in the scratch memory of a thread; before them the numbers of a row each
+    Py_ssize_t tables_at
+    Py_ssize_t kernel_scratch_at
 
 
 cdef inline Py_ssize_t lane_stride(Py_ssize_t rows) noexcept nogil:
@@ -139,6 +149,23 @@ cdef inline bint rows_are_blocks(Call *call, int which) noexcept nogil:
         and array.strides[0] % call.itemsize == 0
         and native(array, call.itemsize)
     )
+
+
+cdef Py_ssize_t load_lists(Call *call, Py_ssize_t start, Py_ssize_t n, int32_t *labels) noexcept nogil:
+    """The label lists of n rows in lanes, filled up with -1 to the longest; returns how long that is."""
+    cdef Py_ssize_t lengths[256]  # LF_LANES
+    cdef Py_ssize_t stride = lane_stride(call.tile), longest = 0, lane, k
+    for lane in range(n):
+        lengths[lane] = call.table.load_list(
+            call.labels.kind, call.labels.swapped, row_pointer(&call.labels, start + lane), call.list_stride,
+            call.settings.classes, labels + lane, stride,
+        )
+        if lengths[lane] > longest:
+            longest = lengths[lane]
+    for lane in range(n):
+        for k in range(lengths[lane], longest):
+            labels[k * stride + lane] = -1
+    return longest
 
 
 cdef void run_lanes(Call *call, Py_ssize_t start, lf_rows *rows, char *scratch) noexcept nogil:
@@ -202,17 +229,16 @@ cdef void run_lanes(Call *call, Py_ssize_t start, lf_rows *rows, char *scratch) 
                 store_row(call, which, start + lane, row)
 
 
-cdef void run_rows(
-    Call *call, Py_ssize_t start, Py_ssize_t n, int32_t *labels, char *scales, char *values, char *scratch
-) noexcept nogil:
+cdef void run_rows(Call *call, Py_ssize_t start, const lf_rows *tile, int32_t *labels, char *scratch) noexcept nogil:
     """Row by row, each where it stands if its classes are side by side, else through a copy."""
-    cdef Py_ssize_t row_bytes = padded(call.settings.classes * call.itemsize), row
+    cdef Py_ssize_t row_bytes = padded(call.settings.classes * call.itemsize), row, end = start + tile.lanes
+    cdef const char *scale = <const char *> tile.scale
+    cdef char *value = <char *> tile.value
     cdef void *at[5]
-    cdef lf_rows rows
+    cdef lf_rows rows = tile[0]
     cdef int which
-    rows.lanes = 1
-    rows.stride = 1
-    for row in range(start, start + n):
+    rows.lanes = rows.stride = rows.own_stride = 1
+    for row in range(start, end):
         for which in range(TABLES):
             at[which] = NULL
             if call.used[which]:
@@ -221,13 +247,21 @@ cdef void run_rows(
                     at[which] = row_pointer(&call.tables[which], row)
                 elif which < GRAD:
                     load_row(call, which, row, at[which])
-        if call.in_place[INPUT] and row_bytes <= PREFETCH_BYTES and row + 1 < start + n:
+        if call.in_place[INPUT] and row_bytes <= PREFETCH_BYTES and row + 1 < end:
             lf_prefetch(row_pointer(&call.tables[INPUT], row + 1), row_bytes)
+        if call.has_labels:
+            rows.label = &labels[row - start]
+        elif call.has_lists:
+            rows.labels = call.table.load_list(
+                call.labels.kind, call.labels.swapped, row_pointer(&call.labels, row), call.list_stride,
+                call.settings.classes, labels, 1,
+            )
+            if row + 1 < end:
+                lf_prefetch(row_pointer(&call.labels, row + 1), LIST_PREFETCH_BYTES)
         rows.input = at[INPUT]
-        rows.label = &labels[row - start] if call.has_labels else NULL
         rows.target = at[TARGET]
-        rows.scale = scales + (row - start) * call.itemsize
-        rows.value = values + (row - start) * call.itemsize
+        rows.scale = scale + (row - start) * call.itemsize
+        rows.value = value + (row - start) * call.itemsize
         rows.grad = at[GRAD]
         rows.hess = at[HESS]
         rows.target_grad = at[TARGET_GRAD]
@@ -246,8 +280,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef char *values = scratch + row_bytes
     cdef char *factors = scratch + 2 * row_bytes
     cdef int64_t *wide_labels = <int64_t *> (scratch + 3 * row_bytes)
-    cdef int32_t *labels = <int32_t *> (scratch + 3 * row_bytes + padded(call.tile * 8))
-    cdef char *tables = scratch + 3 * row_bytes + padded(call.tile * 8) + padded(call.tile * 4)
+    cdef int32_t *labels = <int32_t *> (scratch + call.labels_at)
     cdef const void *factor
     cdef lf_rows rows
     cdef int m
@@ -260,21 +293,28 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         table.gather_labels(&call.labels, start, n, wide_labels)
         for i in range(n):
             # checked before; once more, because another thread may have written since
-            if wide_labels[i] == call.ignore_index or not 0 <= wide_labels[i] < call.settings.classes:
+            if call.ignoring and wide_labels[i] == call.ignore_index:
+                labels[i] = -1
+            elif not 0 <= wide_labels[i] < call.settings.classes:
                 labels[i] = -1
             else:
                 labels[i] = <int32_t> wide_labels[i]
     table.fill(scales, n, call.scale)
     for m in range(call.multipliers + call.cotangents):
         table.multiply(scales, table.gather(&call.multiplier[m], start, n, factors), n)
+    rows.lanes = n
+    rows.own_stride = lane_stride(call.tile)
+    rows.label = labels if call.has_labels or call.has_lists else NULL
+    rows.labels = 1
+    rows.scale = scales
+    rows.value = values
+    rows.scratch = scratch + call.kernel_scratch_at
     if call.in_lanes:
-        rows.lanes = n
-        rows.label = labels if call.has_labels else NULL
-        rows.scale = scales
-        rows.value = values
-        run_lanes(call, start, &rows, tables)
+        if call.has_lists:
+            rows.labels = load_lists(call, start, n, labels)
+        run_lanes(call, start, &rows, scratch + call.tables_at)
     else:
-        run_rows(call, start, n, labels, scales, values, tables)
+        run_rows(call, start, &rows, labels, scratch + call.tables_at)
     if call.partials != NULL or call.value_wanted:
         for m in range(call.multipliers):
             factor = table.gather(&call.multiplier[m], start, n, factors)
@@ -290,11 +330,12 @@ cdef void plan(Call *call) noexcept:
     cdef lf_array *input = &call.tables[INPUT]
     cdef Py_ssize_t classes = call.settings.classes, inner = input.shape[input.ndim - 1]
     cdef Py_ssize_t inner_stride = input.strides[input.ndim - 1]
-    cdef bint few = classes <= call.kernel.few_classes
+    cdef bint has_lanes = call.kernel.lanes != NULL
+    cdef bint few = has_lanes and classes <= call.kernel.few_classes
     cdef bint across = inner_stride == call.itemsize and inner >= LF_LANE_MULTIPLE and native(input, call.itemsize)
     cdef lf_array *array
     cdef int which
-    across = across and (call.class_stride[INPUT] != call.itemsize or classes == 1)
+    across = across and has_lanes and (call.class_stride[INPUT] != call.itemsize or classes == 1)
     call.in_lanes = few or across
     for which in range(TABLES):
         array = &call.tables[which]
@@ -333,21 +374,25 @@ cdef void plan(Call *call) noexcept:
 
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
-    cdef Py_ssize_t row_bytes, table_bytes, needed
+    cdef Py_ssize_t classes = call.settings.classes, lanes, row_bytes, table_bytes, needed
     cdef int threads, which
     cdef void *memory
     cdef char small[8192 + 64]
     plan(call)
     threads = team(call.rows * call.settings.classes * COST * (call.itemsize >> 2), call.blocks)
+    lanes = lane_stride(call.tile) if call.in_lanes else 1
     row_bytes = padded(call.tile * call.itemsize)
     # a copy of every table and one row, where not all of them are used as they stand
     table_bytes = 0
     for which in range(TABLES):
         if call.used[which] and not call.in_place[which]:
-            table_bytes = TABLES * padded(
-                call.settings.classes * (lane_stride(call.tile) if call.in_lanes else 1) * call.itemsize
-            ) + padded(call.settings.classes * call.itemsize)
-    call.scratch_bytes = 3 * row_bytes + padded(call.tile * 8) + padded(call.tile * 4) + table_bytes
+            table_bytes = TABLES * padded(classes * lanes * call.itemsize) + padded(classes * call.itemsize)
+    call.labels_at = 3 * row_bytes + padded(call.tile * 8)
+    call.tables_at = call.labels_at + padded((classes * lanes if call.has_lists else call.tile) * 4)
+    call.kernel_scratch_at = call.tables_at + table_bytes
+    call.scratch_bytes = call.kernel_scratch_at + padded(
+        call.kernel.scratch * lane_stride(classes) * lanes * call.itemsize
+    )
     needed = threads * call.scratch_bytes + call.blocks * <Py_ssize_t> sizeof(double)
     memory = NULL
     if needed <= 8192:
@@ -374,11 +419,15 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
 cdef struct Scan:
     const lf_table *table
     lf_array labels
+    bint in_place  # contiguous int64
     lf_array weight  # of the rows
-    int weighted
+    bint weighted
     const double *class_weight
-    Py_ssize_t classes
+    int64_t low
+    int64_t high
     Py_ssize_t n
+    bint counting
+    bint ignoring
     int64_t ignore_index
     double *partials
     Py_ssize_t *outside  # per block, the flat index of its first bad label, or -1
@@ -397,15 +446,20 @@ cdef void scan_block(void *context, Py_ssize_t index, int thread) noexcept nogil
     if n > LABEL_BLOCK:
         n = LABEL_BLOCK
     scan.outside[index] = -1
-    scan.table.gather_labels(&scan.labels, start, n, labels)
+    if scan.in_place:
+        labels = <int64_t *> scan.labels.data + start
+    else:
+        scan.table.gather_labels(&scan.labels, start, n, labels)
+    if not scan.counting and not scan.table.outside(labels, n, scan.low, scan.high):
+        return
     if scan.weighted:
         row_weight = <const double *> scan.table.gather(&scan.weight, start, n, given)
     for i in range(n):
         label = labels[i]
         weights[i] = 0.0
-        if label == scan.ignore_index:
+        if scan.ignoring and label == scan.ignore_index:
             continue
-        if label < 0 or label >= scan.classes:
+        if label < scan.low or label >= scan.high:
             scan.outside[index] = start + i
             return
         weights[i] = scan.class_weight[label] if scan.class_weight != NULL else 1.0
@@ -414,16 +468,27 @@ cdef void scan_block(void *context, Py_ssize_t index, int thread) noexcept nogil
     scan.partials[index] = scan.table.sum(weights, n)
 
 
-def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object class_weight, object row_weight):
-    """Check labels, in C order, and add up their weights: (index of the first bad label or -1, sum of weights).
+def scan_labels(
+    object labels,
+    int64_t low,
+    int64_t high,
+    *,
+    object ignore_index=None,
+    bint counting=False,
+    object class_weight=None,
+    object row_weight=None,
+):
+    """Look for the first label outside of [low, high), in C order: (its flat index or -1, the sum of weights).
 
-    `class_weight`: float64, contiguous, or None. `row_weight` broadcasts to the labels, or None.
+    The sum is over the labels that are not ignored, and 0 unless it is asked for (`counting`). `class_weight`: float64,
+    contiguous, or None. `row_weight` broadcasts to the labels, or None.
     """
     cdef Scan scan
     cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
+    cdef lf_array *arrays[2]
     cdef cnp.ndarray weights
     cdef Py_ssize_t k, blocks
-    cdef int threads
+    cdef int threads, count = 1
     cdef void *memory
     shape = labels.shape
     scan.n = labels.size
@@ -432,30 +497,32 @@ def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object 
     for k in range(len(shape)):
         dims[k] = shape[k]
     scan.table = table_of(8)
-    scan.classes = classes
-    scan.ignore_index = ignore_index
+    scan.low = low
+    scan.high = high
+    scan.ignoring = ignore_index is not None
+    scan.ignore_index = ignore_index if ignore_index is not None else 0
+    scan.counting = counting or scan.ignoring
     scan.class_weight = NULL
     if class_weight is not None:
         weights = class_weight
         scan.class_weight = <const double *> cnp.PyArray_DATA(weights)
     describe(labels, shape, &scan.labels)
-    # the flat index in the answer is in C order: no reordering of the axes here
-    scan.labels.shape = dims
-    scan.labels.direct = 0
-    if scan.labels.ndim == 0:
-        dims[0] = 1
-        scan.labels.ndim = 1
-        scan.labels.strides[0] = 0
+    arrays[0] = &scan.labels
     scan.weighted = row_weight is not None
     if scan.weighted:
         describe(row_weight, shape, &scan.weight)
-        scan.weight.shape = dims
-        scan.weight.direct = 0
-        if scan.weight.ndim == 0:
-            scan.weight.ndim = 1
-            scan.weight.strides[0] = 0
+        arrays[1] = &scan.weight
+        count = 2
+    settle(len(shape), dims, arrays, count, 8, True)
+    scan.in_place = (
+        scan.labels.kind == LF_INT64
+        and not scan.labels.swapped
+        and scan.labels.ndim == 1
+        and scan.labels.strides[0] == 8
+        and <size_t> scan.labels.data % 8 == 0
+    )
     blocks = (scan.n + LABEL_BLOCK - 1) // LABEL_BLOCK
-    threads = team(scan.n * 1.0, blocks)
+    threads = team(scan.n * (1.0 if scan.counting else 0.3), blocks)
     scan.scratch_bytes = 3 * LABEL_BLOCK * <Py_ssize_t> sizeof(double)
     memory = malloc(threads * scan.scratch_bytes + blocks * (sizeof(double) + sizeof(Py_ssize_t)) + 64)
     if memory == NULL:
@@ -470,7 +537,7 @@ def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object 
         if scan.outside[k] >= 0:
             outside = scan.outside[k]
             break
-    weight_sum = total(scan.partials, blocks) if outside < 0 else 0.0
+    weight_sum = total(scan.partials, blocks) if outside < 0 and scan.counting else 0.0
     free(memory)
     return outside, weight_sum
 
@@ -478,19 +545,14 @@ def scan_labels(object labels, Py_ssize_t classes, int64_t ignore_index, object 
 # ---- the entry -----------------------------------------------------------------------------------------------------
 
 
-cdef int take_table(Call *call, int which, object array, int axis, object row_shape) except -1:
+cdef int describe_table(object array, int axis, lf_array *described, Py_ssize_t *class_stride) except -1:
     """Describe an array with a class axis: its row axes and the distance between its classes."""
-    cdef int k, ndim
-    call.used[which] = array is not None
-    call.in_place[which] = 0
-    if array is None:
-        return 0
-    describe(array, array.shape, &call.tables[which])
-    call.class_stride[which] = call.tables[which].strides[axis]
-    ndim = call.tables[which].ndim
-    for k in range(axis, ndim - 1):
-        call.tables[which].strides[k] = call.tables[which].strides[k + 1]
-    call.tables[which].ndim = ndim - 1
+    cdef int k
+    describe(array, array.shape, described)
+    class_stride[0] = described.strides[axis]
+    described.ndim -= 1
+    for k in range(axis, described.ndim):
+        described.strides[k] = described.strides[k + 1]
     return 0
 
 
@@ -508,23 +570,51 @@ cdef class Rowwise:
     """The kernel of one loss over a class axis; instruction set and precision are chosen at each call."""
 
     cdef int index
-    cdef double smoothing
+    cdef double parameters[4]  # LF_MAX_PARAMETERS
+    cdef bint ignoring
     cdef int64_t ignore_index
+    cdef bint lists
     cdef int reduction
     cdef readonly str name
 
-    def __init__(self, str name, *, double smoothing=0.0, int64_t ignore_index=-100, str reduction="sum"):
+    def __init__(
+        self, str name, tuple parameters=(), *, object ignore_index=None, bint lists=False, str reduction="sum"
+    ):
+        """`ignore_index`: the label that counts nothing, if there is one; `lists`: every row has a list of labels."""
+        cdef int k
         self.index = find(name)
         self.name = name
-        self.smoothing = smoothing
-        self.ignore_index = ignore_index
+        if len(parameters) > LF_MAX_PARAMETERS:
+            raise ValueError(f"{name} takes {LF_MAX_PARAMETERS} parameters at most, not {parameters}")
+        for k in range(LF_MAX_PARAMETERS):
+            self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
+        self.ignoring = ignore_index is not None
+        self.ignore_index = ignore_index if ignore_index is not None else 0
+        self.lists = lists
         self.reduction = reduction_code(reduction)
+
+    cdef void prepare(
+        self, Call *call, Py_ssize_t classes, double scale, double floor, lf_curvature curvature
+    ) noexcept:
+        """What a call takes from the loss, and what it adds to that; `itemsize` is set."""
+        cdef int k
+        call.table = table_of(call.itemsize)
+        call.kernel = call.table.rowwise[self.index]
+        call.settings.classes = classes
+        for k in range(LF_MAX_PARAMETERS):
+            call.settings.parameters[k] = self.parameters[k]
+        call.settings.class_weight = NULL
+        call.settings.floor = floor
+        call.settings.curvature = curvature
+        call.scale = scale
+        call.ignoring = self.ignoring
+        call.ignore_index = self.ignore_index
 
     def quick(self, tuple arrays, int order):
         """Value, gradient and Hessian, as many as `order` says, of plain rows; None where there is more to do.
 
         Plain: the input an (N, C) native float array, aligned and C-contiguous, the target N contiguous int64 labels
-        that are all inside or ignored, not all ignored, no weights.
+        that are all inside or ignored, not all ignored, or as many lists of them; no weights.
         """
         cdef cnp.ndarray x, y, array
         cdef Call call
@@ -539,7 +629,7 @@ cdef class Rowwise:
         y = <cnp.ndarray> arrays[1]
         if (
             cnp.PyArray_NDIM(x) != 2
-            or cnp.PyArray_NDIM(y) != 1
+            or cnp.PyArray_NDIM(y) != (2 if self.lists else 1)
             or cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(y, 0)
             or (cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(x) != cnp.NPY_DOUBLE)
             or cnp.PyArray_TYPE(y) != cnp.NPY_INT64
@@ -551,24 +641,28 @@ cdef class Rowwise:
         classes = cnp.PyArray_DIM(x, 1)
         if call.rows == 0 or classes == 0 or classes > 0x7fffffff or call.rows > 65536:
             return None
-        labels = <const int64_t *> cnp.PyArray_DATA(y)
-        for i in range(call.rows):
-            if labels[i] == self.ignore_index:
-                continue
-            if labels[i] < 0 or labels[i] >= classes:
-                return None
-            kept += 1
-        if kept == 0:
-            return None
         call.itemsize = cnp.PyArray_ITEMSIZE(x)
-        call.table = table_of(call.itemsize)
-        call.kernel = &call.table.rowwise[self.index]
-        call.settings.classes = classes
-        call.settings.smoothing = self.smoothing
-        call.settings.class_weight = NULL
-        call.settings.floor = NEGATIVE_INFINITY
-        call.settings.curvature = LF_EXACT
-        call.scale = 1.0 / <double> kept if self.reduction == MEAN else 1.0
+        labels = <const int64_t *> cnp.PyArray_DATA(y)
+        if self.lists:
+            kept = call.rows
+            if (
+                cnp.PyArray_DIM(y, 1) != classes
+                or call.rows * classes > 65536
+                or table_of(call.itemsize).outside(labels, call.rows * classes, -1, classes)
+            ):
+                return None
+        else:
+            for i in range(call.rows):
+                if self.ignoring and labels[i] == self.ignore_index:
+                    continue
+                if labels[i] < 0 or labels[i] >= classes:
+                    return None
+                kept += 1
+            if kept == 0:
+                return None
+        self.prepare(
+            &call, classes, 1.0 / <double> kept if self.reduction == MEAN else 1.0, NEGATIVE_INFINITY, LF_EXACT
+        )
         for which in range(TABLES):
             call.used[which] = call.in_place[which] = 0
         dims[0] = call.rows
@@ -586,14 +680,15 @@ cdef class Rowwise:
             call.tables[which].ndim = 1
             call.tables[which].shape = dims
             call.tables[which].strides[0] = classes * call.itemsize
-        call.has_labels = 1
-        call.ignore_index = self.ignore_index
+        call.has_labels = not self.lists
+        call.has_lists = self.lists
+        call.list_stride = sizeof(int64_t)
         call.labels.data = <char *> labels
         call.labels.kind = LF_INT64
         call.labels.swapped = 0
         call.labels.ndim = 1
         call.labels.shape = dims
-        call.labels.strides[0] = sizeof(int64_t)
+        call.labels.strides[0] = sizeof(int64_t) * (classes if self.lists else 1)
         call.multipliers = call.cotangents = 0
         call.value_wanted = self.reduction == NONE
         value = None
@@ -628,9 +723,9 @@ cdef class Rowwise:
     ):
         """The general call; returns the sum of the weighted values.
 
-        `input`, `target`, `grad`, `hess` and `target_grad` share a shape with the classes at `axis`; `labels`, `value`
-        have the shape without it and the multipliers broadcast to that. Labels have been checked. `class_weight` is
-        contiguous and of the precision in use. Not empty.
+        `input`, `target`, `grad`, `hess`, `target_grad` and lists of labels share a shape with the classes at `axis`;
+        labels and `value` have the shape without it and the multipliers broadcast to that. Labels have been checked.
+        `class_weight` is contiguous and of the precision in use. Not empty.
         """
         cdef Call call
         cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
@@ -644,26 +739,24 @@ cdef class Rowwise:
             dims[k] = shape[k]
             call.rows *= dims[k]
         call.itemsize = itemsize
-        call.table = table_of(itemsize)
-        call.kernel = &call.table.rowwise[self.index]
-        call.settings.classes = input.shape[axis]
-        call.settings.smoothing = self.smoothing
-        call.settings.class_weight = NULL
+        self.prepare(&call, input.shape[axis], scale, floor, <lf_curvature> curvature)
         if class_weight is not None:
             weights = class_weight
             call.settings.class_weight = cnp.PyArray_DATA(weights)
-        call.settings.floor = floor
-        call.settings.curvature = <lf_curvature> curvature
-        call.scale = scale
         for k, array in enumerate((input, target, grad, hess, target_grad)):
-            take_table(&call, k, array, axis, shape)
+            call.used[k] = array is not None
+            call.in_place[k] = 0
             if array is not None:
+                describe_table(array, axis, &call.tables[k], &call.class_stride[k])
                 arrays[count] = &call.tables[k]
                 count += 1
-        call.has_labels = labels is not None
-        call.ignore_index = self.ignore_index
+        call.has_labels = labels is not None and not self.lists
+        call.has_lists = labels is not None and self.lists
         if labels is not None:
-            describe(labels, shape, &call.labels)
+            if self.lists:
+                describe_table(labels, axis, &call.labels, &call.list_stride)
+            else:
+                describe(labels, shape, &call.labels)
             arrays[count] = &call.labels
             count += 1
         call.multipliers = len(multipliers)

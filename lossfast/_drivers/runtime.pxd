@@ -29,6 +29,7 @@ cdef extern from "abi.h" nogil:
         double scale
         double floor
         lf_curvature curvature
+        const void *context
 
     ctypedef int (*lf_elementwise_loop)(
         Py_ssize_t n, const void *const *operands, const lf_settings *settings, void *const *outputs
@@ -49,7 +50,7 @@ cdef extern from "abi.h" nogil:
 
     ctypedef struct lf_row_settings:
         Py_ssize_t classes
-        double smoothing
+        double parameters[4]  # LF_MAX_PARAMETERS
         const void *class_weight
         double floor
         lf_curvature curvature
@@ -57,22 +58,51 @@ cdef extern from "abi.h" nogil:
     ctypedef struct lf_rows:
         Py_ssize_t lanes
         Py_ssize_t stride
+        Py_ssize_t own_stride
         const void *input
         const int32_t *label
+        Py_ssize_t labels
         const void *target
         const void *scale
         void *value
         void *grad
         void *hess
         void *target_grad
+        void *scratch
 
     ctypedef void (*lf_rowwise_kernel)(const lf_row_settings *settings, const lf_rows *rows) noexcept nogil
 
     ctypedef struct lf_rowwise:
         const char *name
-        Py_ssize_t few_classes
         lf_rowwise_kernel row
         lf_rowwise_kernel lanes
+        Py_ssize_t few_classes
+        int scratch
+
+    enum:
+        LF_MAX_EMBEDDINGS
+
+    ctypedef struct lf_pair_settings:
+        Py_ssize_t features
+        Py_ssize_t lengths[3]  # LF_MAX_EMBEDDINGS
+        double parameters[4]  # LF_MAX_PARAMETERS
+
+    ctypedef struct lf_pairs:
+        Py_ssize_t rows
+        const void *embeddings[3]
+        Py_ssize_t strides[3]
+        const void *target
+        const void *scale
+        void *value
+        void *grads[3]
+        Py_ssize_t grad_strides[3]
+        void *target_grad
+
+    ctypedef struct lf_pairwise:
+        const char *name
+        int embeddings
+        int parameters
+        int (*rows)(const lf_pair_settings *settings, const lf_pairs *pairs) noexcept nogil
 
     ctypedef struct lf_map:
         const char *name
@@ -80,13 +110,20 @@ cdef extern from "abi.h" nogil:
 
     ctypedef struct lf_table:
         const lf_elementwise *elementwise
-        const lf_rowwise *rowwise
+        const lf_rowwise *const *rowwise
+        const lf_pairwise *pairwise
         const lf_map *maps
         int elementwise_count
         int rowwise_count
+        int pairwise_count
         int map_count
         const void *(*gather)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, void *scratch) noexcept nogil
         void (*gather_labels)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, int64_t *labels) noexcept nogil
+        int (*outside)(const int64_t *labels, Py_ssize_t n, int64_t low, int64_t high) noexcept nogil
+        Py_ssize_t (*load_list)(
+            lf_kind kind, int swapped, const char *source, Py_ssize_t stride, Py_ssize_t n, int32_t *to,
+            Py_ssize_t to_stride
+        ) noexcept nogil
         void (*scatter)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, const void *values) noexcept nogil
         void (*load)(
             lf_kind kind, int swapped, const char *source, Py_ssize_t stride, Py_ssize_t n, void *to
@@ -100,6 +137,7 @@ cdef extern from "abi.h" nogil:
         ) noexcept nogil
         void (*fill)(void *to, Py_ssize_t n, double value) noexcept nogil
         void (*multiply)(void *product, const void *factor, Py_ssize_t n) noexcept nogil
+        void (*accumulate)(void *total, const void *part, double factor, Py_ssize_t n) noexcept nogil
         double (*sum)(const void *values, Py_ssize_t n) noexcept nogil
 
     void lf_prefetch(const char *start, Py_ssize_t bytes)
@@ -110,6 +148,7 @@ cdef enum:
     NONE = 0
     MEAN = 1
     SUM = 2
+    BATCHMEAN = 3
 
 cdef int reduction_code(str reduction) except -1
 

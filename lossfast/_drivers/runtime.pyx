@@ -63,12 +63,16 @@ def kernels():
             for i in range(table.elementwise_count)
         },
         "rowwise": {table.rowwise[i].name.decode(): () for i in range(table.rowwise_count)},
+        "pairwise": {
+            table.pairwise[i].name.decode(): (table.pairwise[i].embeddings, table.pairwise[i].parameters)
+            for i in range(table.pairwise_count)
+        },
         "maps": {table.maps[i].name.decode(): () for i in range(table.map_count)},
     }
 
 
 cdef int reduction_code(str reduction) except -1:
-    return {"none": NONE, "mean": MEAN, "sum": SUM}[reduction]
+    return {"none": NONE, "mean": MEAN, "sum": SUM, "batchmean": BATCHMEAN}[reduction]
 
 
 # ---- threads -------------------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ typedef struct {
     double scale; /* multiplies gradients and Hessians */
     double floor; /* the least Hessian before scaling; -inf leaves it alone */
     lf_curvature curvature;
+    const void *context; /* of a loop that is not a kernel of the table */
 } lf_settings;
 
 /* outputs: value, the gradients of the operands, their Hessians. LF_VALUE_GRAD and LF_VALUE_GRAD_HESS write those of
@@ -85,31 +86,68 @@ enum { LF_LANES = 256, LF_LANE_MULTIPLE = 16 };
 
 typedef struct {
     ptrdiff_t classes;
-    double smoothing;
+    double parameters[LF_MAX_PARAMETERS];
     const void *class_weight; /* REAL[classes], or NULL for ones */
     double floor;             /* as in lf_settings */
     lf_curvature curvature;
 } lf_row_settings;
 
-/* One row with its classes side by side, or `lanes` rows with class c of lane l at [c * stride + l]. */
+/* One row with its classes side by side, or `lanes` rows with class c of lane l at [c * stride + l]. What the driver
+ * makes for the kernel, the labels and the scratch memory, has a stride of its own: 1 for one row. */
 typedef struct {
-    ptrdiff_t lanes, stride;
-    const void *input;               /* REAL */
-    const int32_t *label;            /* per lane, -1 for an ignored row; NULL with target probabilities */
-    const void *target;              /* REAL probabilities, or NULL */
-    const void *scale;               /* REAL per lane: multiplies gradients and Hessians */
-    void *value;                     /* REAL per lane */
-    void *grad, *hess, *target_grad; /* as input; NULL where not wanted; grad may be input */
+    ptrdiff_t lanes, stride, own_stride;
+    const void *input; /* REAL */
+    const int32_t
+        *label;         /* label k of lane l at [k * own_stride + l], -1 where there is none; NULL for probabilities */
+    ptrdiff_t labels;   /* of the lane that has most; 1 unless the target holds lists of them */
+    const void *target; /* REAL probabilities, or NULL */
+    const void *scale;  /* REAL per lane: multiplies gradients and Hessians */
+    void *value;        /* REAL per lane */
+    void *grad, *hess, *target_grad; /* as input; NULL where not wanted; grad or hess may be input */
+    void *scratch;                   /* as many tables as the kernel asks for */
 } lf_rows;
 
 typedef void (*lf_rowwise_kernel)(const lf_row_settings *settings, const lf_rows *rows);
 
 typedef struct {
     const char *name;
-    ptrdiff_t few_classes;   /* so many classes or fewer are better off in lanes, transposed if need be */
     lf_rowwise_kernel row;   /* one row: vectors along the classes */
-    lf_rowwise_kernel lanes; /* many rows: vectors across the rows */
+    lf_rowwise_kernel lanes; /* many rows: vectors across the rows; NULL: row after row, whatever the layout */
+    ptrdiff_t few_classes;   /* so many classes or fewer are better off in lanes, transposed if need be */
+    int scratch;             /* tables of working memory, with a REAL for every class and lane */
 } lf_rowwise;
+
+/* ---- pairwise losses: one loss per row of embeddings that are compared with each other ----------------------- */
+
+enum { LF_MAX_EMBEDDINGS = 3 };
+
+typedef struct {
+    ptrdiff_t features;
+    ptrdiff_t lengths[LF_MAX_EMBEDDINGS]; /* of each embedding: features, or 1 where its only one is repeated */
+    double parameters[LF_MAX_PARAMETERS];
+} lf_pair_settings;
+
+/* `rows` rows whose features are side by side; of embedding k they begin strides[k] REALs apart. */
+typedef struct {
+    ptrdiff_t rows;
+    const void *embeddings[LF_MAX_EMBEDDINGS]; /* REAL */
+    ptrdiff_t strides[LF_MAX_EMBEDDINGS];
+    const void *target;             /* REAL per row, or NULL */
+    const void *scale;              /* REAL per row: multiplies gradients */
+    void *value;                    /* REAL per row */
+    void *grads[LF_MAX_EMBEDDINGS]; /* all of them, or all NULL; may be the embeddings, element by element */
+    ptrdiff_t grad_strides[LF_MAX_EMBEDDINGS];
+    void *target_grad; /* REAL per row, or NULL */
+} lf_pairs;
+
+/* Returns whether a target left the domain of the loss. */
+typedef int (*lf_pairwise_kernel)(const lf_pair_settings *settings, const lf_pairs *pairs);
+
+typedef struct {
+    const char *name;
+    int embeddings, parameters;
+    lf_pairwise_kernel rows;
+} lf_pairwise;
 
 /* ---- maps: one array in, one out (sigmoid, softplus, …) ------------------------------------------------------ */
 
@@ -128,14 +166,20 @@ static inline void lf_prefetch(const char *from, ptrdiff_t bytes) {
 
 typedef struct {
     const lf_elementwise *elementwise;
-    const lf_rowwise *rowwise;
+    const lf_rowwise *const *rowwise;
+    const lf_pairwise *pairwise;
     const lf_map *maps;
-    int elementwise_count, rowwise_count, map_count;
+    int elementwise_count, rowwise_count, pairwise_count, map_count;
 
     /* n elements from flat index `start`: the array itself where it is direct, else a converted copy in scratch */
     const void *(*gather)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, void *scratch);
     /* integer labels; those beyond int64 saturate */
     void (*gather_labels)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, int64_t *labels);
+    /* whether a label is outside of [low, high); high < 2^62 */
+    int (*outside)(const int64_t *labels, ptrdiff_t n, int64_t low, int64_t high);
+    /* the labels of a list of n before the first that is none of n classes; returns how many, `to_stride` apart */
+    ptrdiff_t (*load_list)(lf_kind kind, int swapped, const char *from, ptrdiff_t stride, ptrdiff_t n, int32_t *to,
+                           ptrdiff_t to_stride);
     /* the other way round; nothing happens where values is the array's own memory */
     void (*scatter)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, const void *values);
     /* n elements, `stride` bytes apart, of any kind to or from contiguous REAL */
@@ -145,6 +189,8 @@ typedef struct {
                       ptrdiff_t columns);
     void (*fill)(void *to, ptrdiff_t n, double value);
     void (*multiply)(void *product, const void *factor, ptrdiff_t n);
+    /* total += part * factor, both rounded; a part that is the total itself is the first */
+    void (*accumulate)(void *total, const void *part, double factor, ptrdiff_t n);
     double (*sum)(const void *values, ptrdiff_t n);
 } lf_table;
 

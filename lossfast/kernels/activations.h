@@ -17,10 +17,12 @@
 static ALWAYS_INLINE REAL sigmoid_of(REAL x) { return lf_sigmoid(x); }
 static ALWAYS_INLINE REAL softplus_of(REAL x) { return lf_softplus(x); }
 static ALWAYS_INLINE REAL log_sigmoid_of(REAL x) { return -lf_softplus(-x); }
+static ALWAYS_INLINE REAL copy_of(REAL x) { return x; } /* from any dtype to any */
 
 MAP(sigmoid)
 MAP(softplus)
 MAP(log_sigmoid)
+MAP(copy)
 
 /* The greatest exponential is 1 and stays out of the sum, so that log(sum) = log1p(rest) keeps its relative accuracy.
  */
@@ -41,13 +43,13 @@ static void softmax_lanes(const lf_row_settings *settings, const lf_rows *rows) 
     for (ptrdiff_t l = 0; l < LF_LANES; l++)
         nothing[l] = -1;
     lanes_max(rows, settings->classes, max);
-    lanes_exp_sum(rows, settings->classes, max, nothing, out, total);
+    lanes_exp_sum(rows, settings->classes, max, nothing, out, rows->stride, total);
     for (ptrdiff_t c = 0; c < settings->classes; c++)
         for (ptrdiff_t l = 0; l < rows->lanes; l++)
             out[c * rows->stride + l] /= total[l];
 }
 
-ROWWISE(softmax, 64)
+ROWWISE(softmax, .lanes = softmax_lanes, .few_classes = 64)
 
 static void log_softmax_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes;
@@ -65,7 +67,7 @@ static void log_softmax_lanes(const lf_row_settings *settings, const lf_rows *ro
     int32_t top[LF_LANES];
     lanes_max(rows, settings->classes, max);
     lanes_argmax(rows, settings->classes, max, top);
-    lanes_exp_sum(rows, settings->classes, max, top, NULL, rest);
+    lanes_exp_sum(rows, settings->classes, max, top, NULL, 0, rest);
     for (ptrdiff_t l = 0; l < rows->lanes; l++)
         log_total[l] = lf_log1p(rest[l] + (x[top[l] * rows->stride + l] - max[l]));
     for (ptrdiff_t c = 0; c < settings->classes; c++)
@@ -73,7 +75,7 @@ static void log_softmax_lanes(const lf_row_settings *settings, const lf_rows *ro
             out[c * rows->stride + l] = (x[c * rows->stride + l] - max[l]) - log_total[l];
 }
 
-ROWWISE(log_softmax, 64)
+ROWWISE(log_softmax, .lanes = log_softmax_lanes, .few_classes = 64)
 
 /* An infinite maximum is the result: nothing finite adds to it, and inf - inf below would be NaN. NaN is found first.
  */
@@ -98,7 +100,7 @@ static void logsumexp_lanes(const lf_row_settings *settings, const lf_rows *rows
     int32_t top[LF_LANES];
     lanes_max(rows, settings->classes, max);
     lanes_argmax(rows, settings->classes, max, top);
-    lanes_exp_sum(rows, settings->classes, max, top, NULL, rest);
+    lanes_exp_sum(rows, settings->classes, max, top, NULL, 0, rest);
     for (ptrdiff_t l = 0; l < rows->lanes; l++)
         nan_or_zero[l] = R(0.0);
     for (ptrdiff_t c = 0; c < settings->classes; c++) {
@@ -110,6 +112,6 @@ static void logsumexp_lanes(const lf_row_settings *settings, const lf_rows *rows
         value[l] = log_sum_exp(max[l], rest[l], nan_or_zero[l]);
 }
 
-ROWWISE(logsumexp, 64)
+ROWWISE(logsumexp, .lanes = logsumexp_lanes, .few_classes = 64)
 
 #endif

@@ -209,6 +209,31 @@ static void gather_labels(const lf_array *array, ptrdiff_t start, ptrdiff_t n, i
     LF_FOR_RUNS(array, start, n, LF_LABEL_RUN)
 }
 
+/* A label outside makes one of two differences negative, also where it wraps around; without a branch this is a vector
+ * loop everywhere. */
+static int outside(const int64_t *labels, ptrdiff_t n, int64_t low, int64_t high) {
+    uint64_t signs = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        signs |= ((uint64_t)labels[i] - (uint64_t)low) | ((uint64_t)(high - 1) - (uint64_t)labels[i]);
+    return (int)(signs >> 63);
+}
+
+static ptrdiff_t load_list(lf_kind kind, int swapped, const char *from, ptrdiff_t stride, ptrdiff_t n, int32_t *to,
+                           ptrdiff_t to_stride) {
+    enum { AT_ONCE = 8 }; /* most lists are short */
+    int64_t labels[AT_ONCE];
+    for (ptrdiff_t start = 0; start < n; start += AT_ONCE) {
+        const ptrdiff_t count = n - start < AT_ONCE ? n - start : AT_ONCE;
+        load_labels(kind, swapped, from + start * stride, stride, count, labels);
+        for (ptrdiff_t k = 0; k < count; k++) {
+            if (labels[k] < 0 || labels[k] >= n)
+                return start + k;
+            to[(start + k) * to_stride] = (int32_t)labels[k];
+        }
+    }
+    return n;
+}
+
 static void scatter(const lf_array *array, ptrdiff_t start, ptrdiff_t n, const void *values) {
     const REAL *from = values;
     if (array->direct) {
@@ -244,6 +269,20 @@ static void multiply(void *product_, const void *factor_, ptrdiff_t n) {
 #pragma omp simd
     for (ptrdiff_t i = 0; i < n; i++)
         product[i] *= factor[i];
+}
+
+static void accumulate(void *total_, const void *part_, double factor_, ptrdiff_t n) {
+    REAL *total = total_;
+    const REAL *part = part_, factor = (REAL)factor_;
+    if (total == part) {
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < n; i++)
+            total[i] *= factor;
+        return;
+    }
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < n; i++)
+        total[i] = part[i] * factor + total[i];
 }
 
 /* As many lanes whatever the vector length, so that every instruction set adds in the same order; four vectors of the

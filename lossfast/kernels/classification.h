@@ -43,10 +43,6 @@ ELEMENTWISE(bce_with_logits_weighted, (input, target, pos_weight), ()) {
 
 /* ---- negative log likelihood --------------------------------------------------------------------------------- */
 
-static ALWAYS_INLINE REAL class_weight(const lf_row_settings *settings, ptrdiff_t c) {
-    return settings->class_weight ? ((const REAL *)settings->class_weight)[c] : R(1.0);
-}
-
 /* before scaling; the exact one is 0 */
 static ALWAYS_INLINE REAL nll_hess(const lf_row_settings *settings) {
     return settings->curvature == LF_UNIT ? R(1.0) : AT_LEAST(R(0.0), (REAL)settings->floor);
@@ -98,7 +94,7 @@ static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
     }
 }
 
-ROWWISE(nll, 0)
+ROWWISE(nll, .lanes = nll_lanes)
 
 /* ---- cross entropy ------------------------------------------------------------------------------------------- */
 
@@ -111,10 +107,13 @@ ROWWISE(nll, 0)
  * where no term cancels. `rest` is total without the label's exponential (without the greatest one where there is no
  * label): as the label's p -> 1, loss = log1p(rest) and dx = -S rest / total keep their relative accuracy. */
 
+/* Its one parameter. */
+#define SMOOTHING(settings) ((settings)->parameters[0])
+
 /* What row and lanes agree on, for one class. `target` is NULL with labels: their own mass is `own`, at the label. */
 static ALWAYS_INLINE REAL spread_mass(const lf_row_settings *settings, const REAL *target, ptrdiff_t at, ptrdiff_t c) {
-    const REAL uniform = (REAL)(settings->smoothing / (double)settings->classes);
-    return class_weight(settings, c) * (target ? (REAL)(1.0 - settings->smoothing) * target[at] + uniform : uniform);
+    const REAL uniform = (REAL)(SMOOTHING(settings) / (double)settings->classes);
+    return class_weight(settings, c) * (target ? (REAL)(1.0 - SMOOTHING(settings)) * target[at] + uniform : uniform);
 }
 
 /* The Hessian before scaling; p - p keeps NaN. */
@@ -125,11 +124,6 @@ static ALWAYS_INLINE REAL row_hess(const lf_row_settings *settings, REAL mass, R
     return AT_LEAST(hess, (REAL)settings->floor);
 }
 
-/* log(total); NaN where the greatest logit is infinite, which no sum need show. */
-static ALWAYS_INLINE REAL log_of_total(int apart_is_top, REAL rest, REAL total, REAL exp_apart) {
-    return lf_log1p(apart_is_top ? rest : total - R(1.0)) + (exp_apart - exp_apart);
-}
-
 /* One term of sum_c q_c (m - x_c): none where there is no mass or no distance, whatever the other is. */
 static ALWAYS_INLINE REAL distance_term(REAL q, REAL distance) {
     return (q == R(0.0)) | (distance == R(0.0)) ? R(0.0) : q * distance;
@@ -137,7 +131,7 @@ static ALWAYS_INLINE REAL distance_term(REAL q, REAL distance) {
 
 /* The label's part of the loss, which smoothing can take away altogether. */
 static ALWAYS_INLINE REAL label_term(const lf_row_settings *settings, REAL own, REAL negative_log_p) {
-    return settings->smoothing == 1.0 ? R(0.0) : own * negative_log_p;
+    return SMOOTHING(settings) == 1.0 ? R(0.0) : own * negative_log_p;
 }
 
 static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *rows) {
@@ -153,9 +147,9 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
             memset(hess, 0, (size_t)n * sizeof(REAL));
         return;
     }
-    const int spread = target || settings->smoothing > 0.0;
+    const int spread = target || SMOOTHING(settings) > 0.0;
     const REAL max = row_max(x, n),
-               own = target ? R(0.0) : (REAL)(1.0 - settings->smoothing) * class_weight(settings, label);
+               own = target ? R(0.0) : (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, label);
     const ptrdiff_t apart = target ? row_argmax(x, n, max) : label;
     const REAL x_apart = x[apart];
 
@@ -186,7 +180,7 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
 
     if (target_grad)
         for (ptrdiff_t c = 0; c < n; c++) {
-            const REAL weight = (REAL)(1.0 - settings->smoothing) * class_weight(settings, c);
+            const REAL weight = (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, c);
             target_grad[c] = scale * TERM(weight, (max - x[c]) + log_total);
         }
     if (!grad)
@@ -216,7 +210,7 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
     const ptrdiff_t n = settings->classes, stride = rows->stride, lanes = rows->lanes;
     const REAL *x = rows->input, *target = rows->target, *scale = rows->scale;
     REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess, *target_grad = rows->target_grad;
-    const int spread = target || settings->smoothing > 0.0;
+    const int spread = target || SMOOTHING(settings) > 0.0;
     REAL max[LF_LANES], own[LF_LANES], x_apart[LF_LANES], rest[LF_LANES], total[LF_LANES], log_total[LF_LANES];
     REAL q_apart[LF_LANES];
     double spread_sum[LF_LANES], distance[LF_LANES], others[LF_LANES]; /* as in the row */
@@ -229,7 +223,7 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
         kept[l] = !rows->label || rows->label[l] >= 0;
         if (!target)
             apart[l] = kept[l] ? rows->label[l] : 0;
-        own[l] = target ? R(0.0) : (REAL)(1.0 - settings->smoothing) * class_weight(settings, apart[l]);
+        own[l] = target ? R(0.0) : (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, apart[l]);
         x_apart[l] = x[apart[l] * stride + l];
         q_apart[l] = own[l];
         spread_sum[l] = distance[l] = others[l] = 0.0;
@@ -246,7 +240,7 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
             }
         }
 
-    lanes_exp_sum(rows, n, max, apart, grad, rest);
+    lanes_exp_sum(rows, n, max, apart, grad, stride, rest);
     REAL slope[LF_LANES], inverse[LF_LANES], grad_apart[LF_LANES], hess_apart[LF_LANES], mass[LF_LANES];
 #pragma omp simd
     for (ptrdiff_t l = 0; l < lanes; l++) {
@@ -266,7 +260,7 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
 
     if (target_grad)
         for (ptrdiff_t c = 0; c < n; c++) {
-            const REAL weight = (REAL)(1.0 - settings->smoothing) * class_weight(settings, c);
+            const REAL weight = (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, c);
             for (ptrdiff_t l = 0; l < lanes; l++)
                 target_grad[c * stride + l] = scale[l] * TERM(weight, (max[l] - x[c * stride + l]) + log_total[l]);
         }
@@ -299,6 +293,6 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
     }
 }
 
-ROWWISE(cross_entropy, 64)
+ROWWISE(cross_entropy, .lanes = cross_entropy_lanes, .few_classes = 64)
 
 #endif

@@ -5,11 +5,13 @@
 #include "blocks.h"
 #include "elementwise.h"
 #include "kernel_index.h"
+#include "pairwise.h"
 #include "real.h"
 #include "rowwise.h"
 
 static const lf_elementwise elementwise_entries[] = {LF_ELEMENTWISE_ENTRIES};
-static const lf_rowwise rowwise_entries[] = {LF_ROWWISE_ENTRIES};
+static const lf_rowwise *const rowwise_entries[] = {LF_ROWWISE_ENTRIES};
+static const lf_pairwise pairwise_entries[] = {LF_PAIRWISE_ENTRIES};
 static const lf_map map_entries[] = {LF_MAP_ENTRIES};
 
 #define LF_LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
@@ -19,17 +21,22 @@ extern const lf_table LF_TABLE_NAME;
 const lf_table LF_TABLE_NAME = {
     .elementwise = elementwise_entries,
     .rowwise = rowwise_entries,
+    .pairwise = pairwise_entries,
     .maps = map_entries,
     .elementwise_count = LF_LENGTH(elementwise_entries),
     .rowwise_count = LF_LENGTH(rowwise_entries),
+    .pairwise_count = LF_LENGTH(pairwise_entries),
     .map_count = LF_LENGTH(map_entries),
     .gather = gather,
     .gather_labels = gather_labels,
+    .outside = outside,
+    .load_list = load_list,
     .scatter = scatter,
     .load = load,
     .store = store,
     .transpose = transpose,
     .fill = fill,
     .multiply = multiply,
+    .accumulate = accumulate,
     .sum = sum,
 };

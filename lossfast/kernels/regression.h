@@ -46,4 +46,20 @@ ELEMENTWISE(smooth_l1, (input, target), (beta)) {
                    .majorizer = {majorizer, majorizer}};
 }
 
+/* Beaton and Tukey (1974), doi:10.1080/00401706.1974.10489171. With u = (d / c)^2 and w = 1 - u the loss is
+ * c^2 / 6 (1 - w^3), written near 0 as d^2 / 2 (1 - u + u^2 / 3), which does not cancel there. */
+ELEMENTWISE(tukey_biweight, (input, target), (c)) {
+    const REAL d = input - target, a = ABS(d), ratio = a / c, u = ratio * ratio, w = FMA(-ratio, ratio, R(1.0));
+    const REAL top = c * c / R(6.0), flat = a >= c ? R(0.0) : a;
+    const REAL inner = u < R(0.5) ? R(0.5) * a * a * (R(1.0) - u * (R(1.0) - u / R(3.0))) : top * (R(1.0) - w * w * w);
+    const REAL grad = a < c ? d * (w * w) : flat, hess = a < c ? w * (R(1.0) - R(5.0) * u) : flat;
+    const REAL majorizer = a < c ? w * w : flat;
+    return (POINT){.value = a < c    ? inner
+                            : a >= c ? top
+                                     : a,
+                   .grad = {grad, -grad},
+                   .hess = {hess, hess},
+                   .majorizer = {majorizer, majorizer}};
+}
+
 #endif
