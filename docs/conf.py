@@ -23,7 +23,6 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
-autodoc_preserve_defaults = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "lossfast"
@@ -31,6 +30,13 @@ html_show_sourcelink = False
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 
 METHODS = ("__call__", "value_and_grad", "grad", "grad_hess", "value_grad_hess", "reference")
+#: Titles of the pages of functions, which bear the name of the module that lists them; the last takes the rest.
+FUNCTIONS = {
+    "activations": "Building blocks",
+    "custom": "Compiled losses",
+    "checks": "Checks and clipping",
+    "settings": "Threads and configuration",
+}
 
 
 def plain(signature: inspect.Signature) -> str:
@@ -46,7 +52,9 @@ def heading(text: str) -> str:
 def loss_page(name: str) -> str:
     cls = REGISTRY[name]
     parameters = sorted(inspect.signature(cls).parameters.values(), key=lambda p: p.name == "reduction")
-    methods = "".join(f".. automethod:: {name}.{method}\n\n" for method in METHODS if hasattr(cls, method))
+    methods = "".join(
+        f".. automethod:: {name}.{method}\n\n" for method in METHODS if cls.curved or "hess" not in method
+    )
     function = getattr(F, cls.function)
     return (
         heading(name)
@@ -66,24 +74,36 @@ def write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def class_page(name: str) -> str:
+    """What is no function too: a loss made of others, say."""
+    cls = getattr(lf, name)
+    own = [method for method in METHODS if hasattr(cls, method)]
+    methods = "".join(f".. automethod:: {name}.{m}\n\n" for m in own if getattr(cls, "curved", True) or "hess" not in m)
+    return heading(name) + f".. currentmodule:: lossfast\n\n.. autoclass:: {name}\n\n" + methods
+
+
 def write_reference() -> None:
-    """One page per loss, by family, and one for everything else."""
+    """One page per loss, by family, and one for the functions of each module."""
+    public = {name: getattr(lf, name) for name in lf.__all__}
     families: dict[str, list[str]] = {}
-    for name, cls in REGISTRY.items():
-        families.setdefault(cls.__module__.rpartition(".")[2], []).append(name)
-    pages = {name: loss_page(name) for name in REGISTRY}
-    others = [n for n in lf.__all__ if inspect.isfunction(getattr(lf, n)) and n not in _activations.__all__]
-    for page, title, names in (
-        ("activations", "Building blocks", _activations.__all__),
-        ("settings", "Threads and configuration", others),
-    ):
-        blocks = [f".. autofunction:: lossfast.{name}\n" for name in sorted(names)]
-        pages[page] = heading(title) + "\n".join(blocks)
+    for name, member in public.items():
+        if inspect.isclass(member):
+            families.setdefault(member.__module__.rpartition(".")[2], []).append(name)
+    pages = {
+        name: loss_page(name) if name in REGISTRY else class_page(name) for names in families.values() for name in names
+    }
+    functions = {name for name, member in public.items() if inspect.isfunction(member)}
+    for page, title in FUNCTIONS.items():
+        listed = {"activations": _activations, "checks": lf.checks, "custom": lf.custom}.get(page)
+        names = functions & set(listed.__all__) if listed else functions
+        functions = functions - names
+        pages[page] = heading(title) + "\n".join(f".. autofunction:: lossfast.{name}\n" for name in sorted(names))
     index = heading("Reference")
     for family, names in families.items():
         toc = "".join(f"   {name}\n" for name in names)
-        index += f".. toctree::\n   :caption: {family.capitalize()}\n   :maxdepth: 1\n\n{toc}\n"
-    index += ".. toctree::\n   :caption: More\n   :maxdepth: 1\n\n   activations\n   settings\n"
+        title = family.capitalize().replace("_", " ")
+        index += f".. toctree::\n   :caption: {title}\n   :maxdepth: 1\n\n{toc}\n"
+    index += ".. toctree::\n   :caption: More\n   :maxdepth: 1\n\n" + "".join(f"   {page}\n" for page in FUNCTIONS)
     for stale in (HERE / "api").glob("*.rst"):
         if stale.stem not in {*pages, "index"}:
             stale.unlink()

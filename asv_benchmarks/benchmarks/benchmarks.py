@@ -22,32 +22,53 @@ METHODS = ["value", "value_and_grad", "value_and_grad_out", "value_grad_hess"]
 SIZES = [2_000, 700_000, 20_000_000]
 #: Few classes, many, and the layout of segmentation.
 SHAPES = ["4096x10", "4096x1000", "8x21x128x128"]
+#: Rows and features of embeddings, also those of a linear layer.
+EMBEDDINGS = ["4096x128", "100000x32", "1024x4096"]
+#: Classes of a linear layer.
+CLASSES = 2_000
 
 ELEMENTWISE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, ElementwiseLoss))
 ROWWISE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, RowwiseLoss))
+LINEAR = sorted(name for name, cls in REGISTRY.items() if "linear_weight" in cls.arrays)
+PAIRWISE = sorted(REGISTRY.keys() - {*ELEMENTWISE, *ROWWISE, *LINEAR})
 
 
 def arrays_for(name: str, shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, ...]:
-    """Arrays in the domain of a loss; targets are labels where there is a class axis."""
+    """Arrays in the domain of a loss: logits, embeddings, numbers; labels where there is a class axis."""
     cls, rng = REGISTRY[name], np.random.default_rng(0)
-    if issubclass(cls, RowwiseLoss):
+    if name in ROWWISE:
         input = rng.standard_normal(shape, np.float32).astype(dtype)
-        return input, rng.integers(0, shape[1], (shape[0], *shape[2:]))
+        labels = shape if getattr(cls, "takes_label_lists", False) else (shape[0], *shape[2:])
+        return input, rng.integers(0, shape[1], labels)
+    if name in LINEAR:
+        input, weight = (rng.standard_normal((n, shape[1]), np.float32).astype(dtype) for n in (shape[0], CLASSES))
+        return input, weight, rng.integers(0, CLASSES, shape[0])
     arrays = []
     for argument in cls.arrays:
-        bounded = argument in cls.domains or (name.startswith("BCE") and argument == "target")
-        draw = rng.random if bounded else rng.standard_normal
-        arrays.append(draw(shape, np.float32).astype(dtype))
+        predicted = argument in cls.predictions
+        # what is no prediction, or has a domain, is from 0 to 1
+        draw = rng.standard_normal if predicted and argument not in cls.domains else rng.random
+        arrays.append(draw(shape if predicted or name in ELEMENTWISE else shape[:-1], np.float32).astype(dtype))
     return tuple(arrays)
+
+
+def usual_shape(name: str, size: int, columns: int) -> tuple[int, ...]:
+    """So many elements; in rows of some columns where a loss has an axis of its own."""
+    return (size,) if name in ELEMENTWISE else (size // columns, columns)
 
 
 class _Method:
     """One call of one method; arrays and results exist beforehand."""
 
     def prepare(self, name: str, shape: tuple[int, ...], dtype: str, method: str) -> None:
-        self.loss = REGISTRY[name]()
+        cls = REGISTRY[name]
+        if method == "value_grad_hess" and not cls.curved:
+            raise NotImplementedError(f"{name} has no Hessian")
+        self.loss = cls()
         self.arrays = arrays_for(name, shape, dtype)
-        out = np.empty_like(self.arrays[0])
+        given = zip(cls.arrays, self.arrays, strict=False)
+        outs = tuple(np.empty_like(array) for argument, array in given if argument in cls.predictions)
+        out = outs if len(outs) > 1 else outs[0]
         loss = self.loss
         self.call: Any = {
             "value": loss.__call__,
@@ -71,14 +92,33 @@ class Elementwise(_Method):
         self.call(*self.arrays)
 
 
-class Rowwise(_Method):
-    """Losses over a class axis."""
+class _Shaped(_Method):
+    """Losses whose shape is a parameter."""
 
-    params = [ROWWISE, DTYPES, SHAPES, METHODS]
     param_names = ["loss", "dtype", "shape", "method"]
 
     def setup(self, name: str, dtype: str, shape: str, method: str) -> None:
         self.prepare(name, tuple(map(int, shape.split("x"))), dtype, method)
+
+
+class Rowwise(_Shaped):
+    """Losses over a class axis."""
+
+    params = [ROWWISE, DTYPES, SHAPES, METHODS]
+
+    def setup(self, name: str, dtype: str, shape: str, method: str) -> None:
+        if shape.count("x") > 1 and not getattr(REGISTRY[name], "trailing_axes", True):
+            raise NotImplementedError(f"{name} has no axes behind the classes")
+        super().setup(name, dtype, shape, method)
+
+    def time_call(self, name: str, dtype: str, shape: str, method: str) -> None:
+        self.call(*self.arrays)
+
+
+class Embeddings(_Shaped):
+    """Losses that compare rows of embeddings, or classify them with a linear layer."""
+
+    params = [[*PAIRWISE, *LINEAR], DTYPES, EMBEDDINGS, METHODS]
 
     def time_call(self, name: str, dtype: str, shape: str, method: str) -> None:
         self.call(*self.arrays)
@@ -91,7 +131,7 @@ class CallOverhead(_Method):
     param_names = ["loss", "method"]
 
     def setup(self, name: str, method: str) -> None:
-        self.prepare(name, (4, 4) if name in ROWWISE else (16,), "float32", method)
+        self.prepare(name, usual_shape(name, 16, 4), "float32", method)
 
     def time_hundred_calls(self, name: str, method: str) -> None:
         call, arrays = self.call, self.arrays
@@ -108,7 +148,7 @@ class AfterIdle(_Method):
 
     def setup(self, name: str, seconds: float) -> None:
         if not hasattr(self, "call"):
-            self.prepare(name, (4096, 500) if name in ROWWISE else (2_000_000,), "float32", "value_and_grad_out")
+            self.prepare(name, usual_shape(name, 2_000_000, 500), "float32", "value_and_grad_out")
         time.sleep(seconds)
 
     def time_first_call(self, name: str, seconds: float) -> None:
@@ -122,7 +162,7 @@ class Memory(_Method):
     param_names = ["loss", "method"]
 
     def setup(self, name: str, method: str) -> None:
-        self.prepare(name, (20_000, 500) if name in ROWWISE else (10_000_000,), "float32", method)
+        self.prepare(name, usual_shape(name, 10_000_000, 500), "float32", method)
 
     def peakmem_call(self, name: str, method: str) -> None:
         self.call(*self.arrays)
@@ -156,20 +196,22 @@ class Torch:
             raise NotImplementedError("torch is not installed")
         import torch  # noqa: PLC0415  # a peer
 
+        cls = REGISTRY[name]
+        self.function = getattr(torch.nn.functional, cls.function, None)
+        if self.function is None:
+            raise NotImplementedError(f"torch.nn.functional has no {cls.function}")
         torch.set_num_threads(lf.get_num_threads())
-        shapes = (
-            {"small": (4096, 10), "large": (4096, 1000)}
-            if name in ROWWISE
-            else {"small": (700_000,), "large": (20_000_000,)}
-        )
-        self.arrays = [torch.from_numpy(a) for a in arrays_for(name, shapes[size], dtype)]
-        self.arrays[0].requires_grad_()
-        self.loss = getattr(torch.nn, name)()
-        self.loss(*self.arrays).backward()
+        columns, elements = {"small": (10, 700_000), "large": (1000, 20_000_000)}[size]
+        shape = (elements,) if name in ELEMENTWISE else (4096, columns)
+        self.arrays = [torch.from_numpy(a) for a in arrays_for(name, shape, dtype)]
+        given = zip(cls.arrays, self.arrays, strict=False)
+        self.leaves = [array.requires_grad_() for argument, array in given if argument in cls.predictions]
+        self.function(*self.arrays).backward()
 
     def time_value_and_grad(self, name: str, dtype: str, size: str) -> None:
-        self.arrays[0].grad = None
-        self.loss(*self.arrays).backward()
+        for leaf in self.leaves:
+            leaf.grad = None
+        self.function(*self.arrays).backward()
 
 
 class ScikitLearn:
