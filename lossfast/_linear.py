@@ -27,8 +27,8 @@ _BLOCK_BYTES = 4 << 20
 class LinearLayer:
     """The logits ``input @ weight.T + bias`` by tiles of rows, and the gradients that go back through them.
 
-    `by_input`, `by_weight` and `by_bias` are the arrays for the gradients that are wanted. The tiles follow from shapes
-    and precision alone: every method sees the same products.
+    `by_input`, `by_weight` and `by_bias` are the arrays for the gradients that are wanted; `kept` says which rows
+    count, if not all do. The tiles follow from shapes and precision alone: every method sees the same products.
     """
 
     def __init__(
@@ -38,12 +38,13 @@ class LinearLayer:
         bias: Array | None,
         dtype: np.dtype[Any],
         *,
+        kept: Array | None = None,
         by_input: Array | None,
         by_weight: Array | None,
         by_bias: Array | None,
     ) -> None:
         self.by_input, self.by_weight, self.by_bias = by_input, by_weight, by_bias
-        self.input, self.weight, self.dtype = input, weight, dtype
+        self.input, self.weight, self.dtype, self.kept = input, weight, dtype, kept
         self.bias = None if bias is None else bias.astype(dtype)
         (rows, features), classes = input.shape, len(weight)
         row_bytes = dtype.itemsize * (classes + 3 * features)  # with the copies and sums of its input
@@ -67,6 +68,9 @@ class LinearLayer:
     def logits(self, rows: slice) -> Array:
         """The logits of some rows, until those of the next."""
         self.x = fitting(self.input[rows], self.dtype)
+        ignored = None if self.kept is None else ~self.kept[rows]
+        if ignored is not None and not np.isfinite(self.x[ignored]).all():  # their gradient of 0 times NaN would be NaN
+            self.x = np.where(ignored[:, np.newaxis], 0, self.x).astype(self.dtype, copy=False)
         tile = self.tile[: len(self.x)]
         for block in self.blocks:
             np.matmul(self.x, fitting(self.weight[block], self.dtype).T, out=tile[:, block])

@@ -273,6 +273,7 @@ class LinearCrossEntropyLoss(Loss):
                     operands["linear_weight"],
                     operands.get("linear_bias"),
                     np.dtype(f"f{itemsize}"),
+                    kept=None if labels is None else labels.reshape(rows) != self.ignore_index,
                     by_input=by.get("input"),
                     by_weight=by.get("linear_weight"),
                     by_bias=by.get("linear_bias"),
