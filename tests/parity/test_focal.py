@@ -1,4 +1,4 @@
-"""SigmoidFocalLoss: semantics.md section 4.5, and the deviations 7 and 24.
+"""Focal losses: semantics.md section 4.5, and the deviations 7 and 24.
 
 Torchvision, which has the loss, is not needed: its formula is written out below, from its documentation.
 """
@@ -130,3 +130,73 @@ def test_24_the_mean_is_the_default():
     """Torchvision's default is none."""
     x, t = np.array([0.5, -1.0]), np.array([1.0, 0.0])
     assert lf.SigmoidFocalLoss()(x, t) == pytest.approx(float(naive(*map(oracle.tensor, (x, t))).mean()), rel=1e-14)
+
+
+# ---- over a class axis ----------------------------------------------------------------------------------------------
+
+
+def softmax_focal(x, q, gamma):
+    """The formula as it stands: -Σ q (1 - p)^γ log p along axis 1."""
+    log_p = tF.log_softmax(x, 1)
+    return -(q * (1 - log_p.exp()) ** gamma * log_p).sum(1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.3])
+@pytest.mark.parametrize("shape", [(9, 5), (40, 70), (3, 1500), (4, 6, 5)], ids=str)
+def test_softmax_focal(shape, gamma, reduction, dtype):
+    """Labels with ignored ones, smoothing and factors; class probabilities; the gradients by both."""
+    rng = np.random.default_rng(3)
+    x = np.asarray(2 * rng.standard_normal(shape), dtype)
+    classes, rows = shape[1], (shape[0], *shape[2:])
+    labels, alpha = rng.integers(0, classes, rows), rng.integers(1, 9, classes) / 8
+    labels.flat[1] = -100
+    kept = labels != -100
+    onehot = np.moveaxis(np.eye(classes)[np.where(kept, labels, 0)] * kept[..., np.newaxis], -1, 1)
+    soft = np.asarray(np.moveaxis(rng.dirichlet(np.ones(classes), rows), -1, 1), dtype)
+    factors = alpha.reshape(-1, *[1] * (len(shape) - 2))
+    spread = kept[:, np.newaxis] / classes
+    for target, parameters, mass, count in (
+        (labels, {}, onehot, kept.sum()),
+        (labels, {"alpha": alpha}, factors * onehot, kept.sum()),
+        (labels, {"label_smoothing": 0.25}, 0.75 * onehot + 0.25 * spread, kept.sum()),
+        (soft, {}, soft, kept.size),
+    ):
+        logits, shares = oracle.tensor(x, leaf=True), oracle.tensor(mass, leaf=True)
+        each = softmax_focal(logits, shares, gamma)
+        value = {"none": each, "sum": each.sum(), "mean": each.sum() / count}[reduction]
+        value.sum().backward()
+        loss = lf.SoftmaxFocalLoss(gamma=gamma, reduction=reduction, **parameters)
+        # the rounding of x - max is worth as many ULP as logits are apart, and that of 1 - p is raised to a power
+        bounds = {"ulps": 32 + 8 * gamma, "terms": 1.0 if reduction != "sum" else kept.size, "what": str(parameters)}
+        mine = loss.value_and_grad(x, target)
+        compare("SoftmaxFocalLoss", mine[0], value.detach().numpy(), dtype, **bounds)
+        compare("SoftmaxFocalLoss", mine[1], logits.grad.numpy(), dtype, **bounds)
+        if target is soft:
+            by_target = loss.grad(x, target, wrt="target")
+            scale = {**bounds, "terms": 10.0}
+            compare("SoftmaxFocalLoss", by_target, shares.grad.numpy(), dtype, **scale)
+
+
+@pytest.mark.parametrize("classes", [3, 100])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_softmax_focal_of_certain_rows(gamma, classes):
+    """Where the formula above is 0 · inf: a certain label costs nothing, a certain mistake all there is."""
+    x = np.full((3, classes), -1e4)
+    x[:, 0] = 1e4
+    x[2, 1] = -np.inf
+    value, grad = lf.SoftmaxFocalLoss(gamma=gamma, reduction="none").value_and_grad(x, [0, 2, 0])
+    np.testing.assert_allclose(value, [0, 2e4, 0])
+    assert np.isfinite(grad).all()
+    np.testing.assert_allclose(grad[1, :3], [1, 0, -1], atol=1e-12)
+    assert not grad[[0, 2]].any()
+
+
+def test_softmax_focal_without_focus_is_cross_entropy():
+    rng = np.random.default_rng(3)
+    x, labels = rng.standard_normal((30, 7)), rng.integers(0, 7, 30)
+    mine = lf.SoftmaxFocalLoss(gamma=0.0).value_and_grad(x, labels)
+    theirs = lf.CrossEntropyLoss().value_and_grad(x, labels)
+    np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-14)
+    np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-12, atol=1e-16)
