@@ -300,7 +300,11 @@ class Loss:
 
     def reference(self, *arrays: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """The plain NumPy definition, in the precision of the arrays: slow, and what the kernels are tested against."""
-        return self._reduced_plainly(*self.definition(*(np.asarray(a) for a in arrays)), sample_weight)
+        given = [np.asarray(a) for a in arrays]
+        for k, name in enumerate(self.arrays[: len(given)]):
+            if name in self.predictions and given[k].dtype.kind in "biu":  # which compute in float64
+                given[k] = given[k].astype(np.float64)
+        return self._reduced_plainly(*self.definition(*given), sample_weight)
 
     def _reduced_plainly(self, loss: Array, share: Array, sample_weight: ArrayLike | None) -> Any:
         """Weights and reduction of a definition."""

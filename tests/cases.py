@@ -413,7 +413,10 @@ class Case:
     def denominator(self, reduction: str, arrays: tuple[np.ndarray, ...], weight: Any = 1.0) -> float:
         """What a reduction divides by."""
         with np.errstate(all="ignore"):
-            share = self.loss.definition(*wide(*arrays))[1]
+            floats = (
+                a if n in self.labels else a.astype(np.longdouble) for n, a in zip(self.names, arrays, strict=True)
+            )
+            share = self.loss.definition(*floats)[1]
         share = np.broadcast_to(share * np.asarray(weight), self.loss(*arrays).shape)
         if reduction == "batchmean":
             return float(share.sum() / max(1, share[:1].size)) if share.ndim else 1.0

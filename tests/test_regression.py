@@ -95,3 +95,8 @@ def test_c_is_a_number():
             lf.TukeyBiweightLoss(c=c)
     with pytest.raises(ValueError, match="'fisher' is not defined for TukeyBiweightLoss"):
         lf.TukeyBiweightLoss().grad_hess([0.0], [1.0], curvature="fisher")
+
+
+def test_the_definition_of_integers_is_that_of_their_floats():
+    for loss in (lf.HuberLoss(delta=0.5), lf.HuberLoss(delta=np.inf), lf.SmoothL1Loss(beta=0.5)):
+        assert loss.reference([1, 2], [0, 0]) == loss([1, 2], [0, 0])
