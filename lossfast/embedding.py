@@ -491,13 +491,17 @@ class TripletMarginWithDistanceLoss(_TripletLoss):
                 ("anchor", "negative", by_far * share, far),
                 ("positive", "negative", by_far * (1 - share), swapped),
             )
-            for name, result in grads.items():
-                result.array[...] = sum(
+            totals = {
+                name: sum(
                     _chained(by, grad)
                     for u, v, by, (_, grad_u, grad_v) in chains
                     for which, grad in ((u, grad_u), (v, grad_v))
                     if which == name
                 )
+                for name in grads
+            }
+            for name, total in totals.items():  # which may replace what a function returned as its gradient
+                grads[name].array[...] = total
         if value is not None:
             value[...] = answer
             answer = value

@@ -103,6 +103,21 @@ def test_a_distance_of_ones_own(rng):
         lf.TripletMarginWithDistanceLoss(distance_function="hamming")
 
 
+def product(u, v):
+    """The inner product; its gradients are the arguments themselves."""
+    return (u * v).sum(-1), v, u
+
+
+def test_gradients_that_are_the_arguments_are_read_before_they_are_replaced(rng):
+    a, p, n = rng.standard_normal((3, 5, 4))
+    loss = lf.TripletMarginWithDistanceLoss(distance_function=product, margin=9.0)
+    fresh = loss.grad(a, p, n)
+    arrays = a.copy(), p.copy(), n.copy()
+    loss.grad(*arrays, out=arrays)
+    for got, expected in zip(arrays, fresh, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 def test_contrastive_by_hand(isa):
     x, y = np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([[0.3, 0.4], [0.3, 0.4]])
     np.testing.assert_allclose(lf.ContrastiveLoss(reduction="none")(x, y, [1, 0]), [0.125, 0.125])
