@@ -60,6 +60,7 @@ class KLDivLoss(InputTargetLoss, ElementwiseLoss):
 
     kernel = "kl_div"
     function = "kl_div"
+    meaning: ClassVar = {"input": "log-probabilities", "target": "probabilities"}
     reductions = ("mean", "sum", "none", "batchmean")
 
     log_target: bool = flag(default=False)

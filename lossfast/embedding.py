@@ -92,6 +92,7 @@ class CosineEmbeddingLoss(InputPairTargetLoss, PairwiseLoss):
     kernel = "cosine_embedding"
     trailing_axes = False
     function = "cosine_embedding_loss"
+    meaning: ClassVar = {"target": "signs"}
     differentiable = ("input1", "input2")
     kernel_parameters = ("margin",)
 
@@ -162,6 +163,7 @@ class ContrastiveLoss(InputPairTargetLoss, PairwiseLoss):
 
     kernel = "contrastive"
     function = "contrastive_loss"
+    meaning: ClassVar = {"target": "shares"}
     differentiable = ("input1", "input2", "target")
     domains: ClassVar = {"target": Interval(0.0, 1.0)}
     domain_hint = ": it is 1 for similar pairs and 0 for others"
@@ -216,6 +218,7 @@ class DistanceContrastiveLoss(InputTargetLoss, ElementwiseLoss):
 
     kernel = "distance_contrastive"
     function = "distance_contrastive_loss"
+    meaning: ClassVar = {"target": "shares"}
     curved = ("input",)
     domains: ClassVar = {"target": Interval(0.0, 1.0)}
     domain_hint = ": it is 1 for similar pairs and 0 for others"

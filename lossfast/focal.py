@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy import special
@@ -72,6 +72,7 @@ class SigmoidFocalLoss(InputTargetLoss, ElementwiseLoss):
 
     kernel = "sigmoid_focal"
     function = "sigmoid_focal_loss"
+    meaning: ClassVar = {"input": "binary logits", "target": "shares"}
     curved = ("input",)
     broadcasts = False
 
@@ -165,6 +166,7 @@ class SoftmaxFocalLoss(InputTargetLoss, RowwiseLoss):
 
     kernel = "softmax_focal"
     function = "softmax_focal_loss"
+    meaning: ClassVar = {"input": "logits", "target": "labels"}
     differentiable = ("input", "target")
     takes_probabilities = True
     multiplier = "alpha"

@@ -17,7 +17,7 @@ def healthy(case, rng, size=300):
     """Arrays as a loss usually gets them, away from the ends of its domain."""
     arrays = []
     for name, array in zip(case.names, case.arrays(rng, size), strict=True):
-        meaning, domain = case.cls.meaning.get(name, ""), case.cls.domains.get(name)
+        meaning, domain = _diagnosis._meaning(case.bare("mean"), name), case.cls.domains.get(name)
         if meaning == "log-probabilities":
             arrays.append(lf.log_softmax(array, axis=min(1, array.ndim - 1)))
         elif case.cls is lf.KLDivLoss and name == "target":
