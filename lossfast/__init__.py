@@ -25,6 +25,7 @@ from lossfast import (
     large_output,
     margin,
     regression,
+    sequence,
 )
 from lossfast._activations import log_sigmoid, log_softmax, logsumexp, sigmoid, softmax, softplus
 from lossfast._config import __version__, config, get_num_threads, openmp_enabled, set_num_threads, show_config
@@ -38,6 +39,7 @@ from lossfast.focal import *
 from lossfast.large_output import *
 from lossfast.margin import *
 from lossfast.regression import *
+from lossfast.sequence import *
 
 __all__ = [
     "__version__",
@@ -65,3 +67,4 @@ __all__ += focal.__all__
 __all__ += large_output.__all__
 __all__ += margin.__all__
 __all__ += regression.__all__
+__all__ += sequence.__all__

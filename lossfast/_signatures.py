@@ -136,3 +136,66 @@ class InputTargetVarLoss(Loss):
     ) -> tuple[Any, Any, Any]:
         result: tuple[Any, Any, Any] = self._run("value_grad_hess", (input, target, var), options)
         return result
+
+
+class FramesLabelsLoss(Loss):
+    """Log-probabilities of frames, labels, and the lengths of both."""
+
+    arrays: ClassVar[tuple[str, ...]] = ("log_probs", "targets", "input_lengths", "target_lengths")
+    predictions: ClassVar[tuple[str, ...]] = ("log_probs",)
+
+    def __call__(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        **options: Unpack[ValueOptions],
+    ) -> Any:
+        return self._run("__call__", (log_probs, targets, input_lengths, target_lengths), options)
+
+    def value_and_grad(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        **options: Unpack[GradientOptions],
+    ) -> tuple[Any, Any]:
+        arrays = (log_probs, targets, input_lengths, target_lengths)
+        result: tuple[Any, Any] = self._run("value_and_grad", arrays, options)
+        return result
+
+    def grad(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        **options: Unpack[GradientOptions],
+    ) -> Any:
+        return self._run("grad", (log_probs, targets, input_lengths, target_lengths), options)
+
+    def grad_hess(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        **options: Unpack[HessianOptions],
+    ) -> tuple[Any, Any]:
+        arrays = (log_probs, targets, input_lengths, target_lengths)
+        result: tuple[Any, Any] = self._run("grad_hess", arrays, options)
+        return result
+
+    def value_grad_hess(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        **options: Unpack[HessianOptions],
+    ) -> tuple[Any, Any, Any]:
+        arrays = (log_probs, targets, input_lengths, target_lengths)
+        result: tuple[Any, Any, Any] = self._run("value_grad_hess", arrays, options)
+        return result

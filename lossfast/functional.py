@@ -16,7 +16,8 @@ import lossfast.embedding
 import lossfast.focal
 import lossfast.large_output
 import lossfast.margin
-import lossfast.regression  # noqa: F401  # declares its losses
+import lossfast.regression
+import lossfast.sequence  # noqa: F401  # declares its losses
 from lossfast._loss import REGISTRY, Loss
 
 #: Losses kept for the parameters that functions were called with lately.

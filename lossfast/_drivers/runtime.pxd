@@ -108,6 +108,43 @@ cdef extern from "abi.h" nogil:
         const char *name
         void (*loop)(Py_ssize_t n, const void *input, void *output) noexcept nogil
 
+    ctypedef struct lf_ctc:
+        Py_ssize_t frames
+        Py_ssize_t classes
+        Py_ssize_t labels
+        const int32_t *label
+        const char *input
+        lf_kind kind
+        int swapped
+        int direct
+        Py_ssize_t frame_stride
+        Py_ssize_t class_stride
+        void *log_sums
+        char *grad
+        lf_kind grad_kind
+        int grad_swapped
+        int grad_direct
+        int of_logits
+        Py_ssize_t grad_frame_stride
+        Py_ssize_t grad_class_stride
+        Py_ssize_t columns
+        const int32_t *column
+        const int32_t *column_class
+        double scale
+        Py_ssize_t interval
+        void *sweeps[2]
+        void *kept[2]
+        void *segments[2]
+        void *again[2]
+
+    ctypedef struct lf_ctc_kernel:
+        Py_ssize_t (*row_reals)(Py_ssize_t labels) noexcept nogil
+        Py_ssize_t (*sweep_reals)(Py_ssize_t classes, Py_ssize_t labels) noexcept nogil
+        int (*sweep)(const lf_ctc *ctc, int backward) noexcept nogil
+        void (*total)(const lf_ctc *ctc, double *fraction, double *exponent) noexcept nogil
+        void (*finish)(const lf_ctc *ctc, int backward, double exponent) noexcept nogil
+        void (*fill)(const lf_ctc *ctc, Py_ssize_t start, Py_ssize_t end, double value) noexcept nogil
+
     ctypedef struct lf_table:
         const lf_elementwise *elementwise
         const lf_rowwise *const *rowwise
@@ -117,6 +154,7 @@ cdef extern from "abi.h" nogil:
         int rowwise_count
         int pairwise_count
         int map_count
+        lf_ctc_kernel ctc
         const void *(*gather)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, void *scratch) noexcept nogil
         void (*gather_labels)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, int64_t *labels) noexcept nogil
         int (*outside)(const int64_t *labels, Py_ssize_t n, int64_t low, int64_t high) noexcept nogil

@@ -162,6 +162,43 @@ static inline void lf_prefetch(const char *from, ptrdiff_t bytes) {
         __builtin_prefetch(from + line);
 }
 
+/* ---- sequences ------------------------------------------------------------------------------------------------ */
+
+/* One sequence of a connectionist temporal classification and the memory that it is computed in. */
+typedef struct {
+    ptrdiff_t frames, classes, labels;
+    const int32_t *label; /* [labels + 1]: the labels, then the blank */
+    /* log-probabilities or logits, of any kind and at any strides (bytes); direct: REALs, side by side */
+    const char *input;
+    lf_kind kind;
+    int swapped, direct;
+    ptrdiff_t frame_stride, class_stride;
+    void *log_sums; /* with logits two REALs per frame, else NULL */
+    /* the gradient, likewise, multiplied by scale; of_logits: probability less occupancy, else -occupancy */
+    char *grad;
+    lf_kind grad_kind;
+    int grad_swapped, grad_direct, of_logits;
+    ptrdiff_t grad_frame_stride, grad_class_stride, columns;
+    const int32_t *column;       /* [labels + 1]: where the gradient by a label, and by the blank, stands */
+    const int32_t *column_class; /* [columns]: the classes that the gradient has, or NULL for all */
+    double scale;
+    ptrdiff_t interval; /* of the steps whose rows are kept: 0 for none, 1 for all */
+    void *sweeps[2];    /* forward and backward; sweep_reals REALs each */
+    void *kept[2];      /* row_reals per kept step */
+    void *segments[2];  /* with an interval above 1: row_reals per step of one interval … */
+    void *again[2];     /* … and sweep_reals, to compute what was not kept */
+} lf_ctc;
+
+typedef struct {
+    ptrdiff_t (*row_reals)(ptrdiff_t labels);
+    ptrdiff_t (*sweep_reals)(ptrdiff_t classes, ptrdiff_t labels);
+    /* both sweeps, in any order or at once; then the total; then both may be finished, in any order or at once */
+    int (*sweep)(const lf_ctc *ctc, int backward);
+    void (*total)(const lf_ctc *ctc, double *fraction, double *exponent);
+    void (*finish)(const lf_ctc *ctc, int backward, double exponent);
+    void (*fill)(const lf_ctc *ctc, ptrdiff_t start, ptrdiff_t end, double value);
+} lf_ctc_kernel;
+
 /* ---- the table ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -170,6 +207,7 @@ typedef struct {
     const lf_pairwise *pairwise;
     const lf_map *maps;
     int elementwise_count, rowwise_count, pairwise_count, map_count;
+    lf_ctc_kernel ctc;
 
     /* n elements from flat index `start`: the array itself where it is direct, else a converted copy in scratch */
     const void *(*gather)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, void *scratch);

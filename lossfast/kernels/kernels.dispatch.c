@@ -8,6 +8,7 @@
 #include "pairwise.h"
 #include "real.h"
 #include "rowwise.h"
+#include "sequence.h"
 
 static const lf_elementwise elementwise_entries[] = {LF_ELEMENTWISE_ENTRIES};
 static const lf_rowwise *const rowwise_entries[] = {LF_ROWWISE_ENTRIES};
@@ -27,6 +28,7 @@ const lf_table LF_TABLE_NAME = {
     .rowwise_count = LF_LENGTH(rowwise_entries),
     .pairwise_count = LF_LENGTH(pairwise_entries),
     .map_count = LF_LENGTH(map_entries),
+    .ctc = {ctc_row_reals, ctc_sweep_reals, ctc_sweep, ctc_total, ctc_finish, ctc_fill},
     .gather = gather,
     .gather_labels = gather_labels,
     .outside = outside,
