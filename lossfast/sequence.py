@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 from scipy import special
 
 from lossfast import _arrays
-from lossfast._drivers.sequence import ctc
+from lossfast._drivers.sequence import CTC, Sequences, added
 from lossfast._loss import Loss, Request, caller_arrays, choice, flag, integer, result_dtype
 from lossfast._signatures import FramesLabelsLoss
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike
 
     from lossfast._arrays import Array, Shape
@@ -23,21 +25,23 @@ __all__ = ["CTCLoss", "SparseGradient", "ctc_occupancy"]
 
 
 class SparseGradient(NamedTuple):
-    """A gradient at the columns of some classes: ``values[t, n, k]`` is that by class ``columns[n, k]``.
+    """A gradient at the columns of some classes: ``values[t, n, k]`` is that by class ``columns[0, n, k]``.
 
-    Where a sequence has fewer columns than others the rest are repetitions of its first, with values of 0.
+    The axes are those of ``log_probs``, with one frame alone in ``columns``. Where a sequence has fewer columns than
+    others the rest are repetitions of its first, with values of 0.
     """
 
     columns: Array
     values: Array
 
     def to_dense(self, classes: int) -> Array:
-        """The same as an array ``(T, N, classes)`` with zeros elsewhere."""
-        frames, count, _ = self.values.shape
-        dense = np.zeros((frames, count, classes), self.values.dtype)
-        for n in range(count):
-            for k, column in enumerate(self.columns[n]):
-                dense[:, n, column] += self.values[:, n, k]
+        """The same as an array of all classes, with zeros elsewhere."""
+        dense = np.zeros((*self.values.shape[:-1], classes), self.values.dtype)
+        everywhere = np.broadcast_to(self.columns, self.values.shape)
+        for k in range(self.values.shape[-1]):
+            column = everywhere[..., k : k + 1]
+            here = np.take_along_axis(dense, column, -1)
+            np.put_along_axis(dense, column, here + self.values[..., k : k + 1], -1)
         return dense
 
 
@@ -113,11 +117,24 @@ class CTCLoss(FramesLabelsLoss, Loss):
     batch_first: bool = flag(default=False)
     sparse: bool = flag(default=False)
 
+    _kernel: ClassVar[Any] = None  # set by _bind
+
     def _bind(self) -> None:
         if self.from_logits and self.gradient == "log_probs":
             raise ValueError(
                 "gradient = 'log_probs' needs log-probabilities; with from_logits=True it is that by the logits"
             )
+        kernel = CTC(
+            blank=self.blank,
+            reduction=self.reduction,
+            zero_infinity=self.zero_infinity,
+            logits=self.from_logits,
+            of_logits=self.gradient == "logits",
+            batch_first=self.batch_first,
+            sparse=self.sparse,
+        )
+        object.__setattr__(self, "_kernel", kernel)
+        object.__setattr__(self, "_quick", kernel.quick)
 
     # ---- beyond the five methods -----------------------------------------------------------------------------------
 
@@ -135,160 +152,134 @@ class CTCLoss(FramesLabelsLoss, Loss):
         -------
         ndarray of bool, (N,) or ()
         """
-        batch = self._batch((log_probs, targets, input_lengths, target_lengths))
-        return batch.feasible.astype(bool).reshape(batch.shape)
+        _, sequences, shape = self._sequences((log_probs, targets, input_lengths, target_lengths))
+        return np.asarray(sequences.feasible).reshape(shape)
 
     def occupancy(
         self, log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayLike, target_lengths: ArrayLike
     ) -> Array:
         """The share of the paths that are in each class at each frame; see `ctc_occupancy`."""
-        batch = self._batch((log_probs, targets, input_lengths, target_lengths))
-        original = batch.original
-        result = np.empty(original.shape, result_dtype(batch.itemsize, [original]))
-        self._run_kernel(batch, self._frames_first(result), np.full(len(batch.lengths), -1.0), of_logits=False)
+        input, sequences, _ = self._sequences((log_probs, targets, input_lengths, target_lengths))
+        itemsize = _arrays.item_size([input])
+        result = np.empty(input.shape, result_dtype(itemsize, [input]))
+        readable = _arrays.as_operand(input, "log_probs")
+        self._kernel.run(
+            readable, itemsize, sequences, grad=result, scale=np.full(sequences.count, -1.0), of_logits=False
+        )
         return result
 
     # ---- the call --------------------------------------------------------------------------------------------------
 
-    def _frames_first(self, array: Array) -> Array:
-        """(T, N, C), whatever the caller's order of axes."""
-        if array.ndim == 2:
-            return array[:, np.newaxis]
-        return array.swapaxes(0, 1) if self.batch_first else array
-
-    def _batch(self, arrays: tuple[ArrayLike, ...]) -> _Batch:
-        """The arguments, checked."""
-        original = _arrays.as_array(arrays[0], "log_probs")
-        order = "(N, T, C)" if self.batch_first else "(T, N, C)"
-        if original.ndim not in (2, 3):
-            raise ValueError(f"log_probs has shape {original.shape}; expected {order} or (T, C)")
-        if original.size == 0:
-            raise ValueError(f"log_probs has shape {original.shape}; expected at least one frame, sequence and class")
-        input = self._frames_first(_arrays.as_operand(original, "log_probs"))
-        frames, count, classes = input.shape
+    def _sequences(self, arrays: tuple[ArrayLike, ...]) -> tuple[Array, Sequences, Shape]:
+        """The arguments, checked: ``log_probs``, what there is to each sequence, the shape of the unreduced loss."""
+        input = _arrays.as_array(arrays[0], "log_probs")
+        if input.ndim not in (2, 3):
+            order = "(N, T, C)" if self.batch_first else "(T, N, C)"
+            raise ValueError(f"log_probs has shape {input.shape}; expected {order} or (T, C)")
+        if input.size == 0:
+            raise ValueError(f"log_probs has shape {input.shape}; expected at least one frame, sequence and class")
+        classes = input.shape[-1]
+        frames = input.shape[1 if input.ndim == 3 and self.batch_first else 0]
+        shape = () if input.ndim == 2 else (input.shape[0 if self.batch_first else 1],)
         if not 0 <= self.blank < classes:
             raise ValueError(f"blank = {self.blank} is outside [0, {classes}), the classes of log_probs")
-        shape = () if original.ndim == 2 else (count,)
         targets = _integers(arrays[1], "targets")
-        input_lengths = _lengths(
-            arrays[2], "input_lengths", count=count, shape=shape, most=frames, of="the frames of log_probs"
-        )
-        most = targets.shape[-1] if targets.ndim == 2 else targets.size
-        target_lengths = _lengths(
-            arrays[3], "target_lengths", count=count, shape=shape, most=most, of="the labels of targets"
-        )
-        labels = _labels(targets, target_lengths, count)
-        _check_labels(targets, labels, target_lengths, classes, self.blank)
-        ends = np.cumsum(target_lengths + 1)
-        with_blanks = np.full(ends[-1], self.blank, np.int32)
-        at_label = np.ones(ends[-1], bool)
-        at_label[ends - 1] = False
-        with_blanks[at_label] = labels
-        repeated = (with_blanks[1:] == with_blanks[:-1]) & at_label[1:]  # the blanks part the sequences
-        repeats = np.bincount(np.repeat(np.arange(count), target_lengths + 1)[1:], repeated, count)
-        feasible = (input_lengths >= target_lengths + repeats).astype(np.uint8)
-        return _Batch(original, input, shape, with_blanks, input_lengths, target_lengths, feasible)
-
-    def _run_kernel(
-        self,
-        batch: _Batch,
-        grad: Array | None = None,
-        scale: Array | None = None,
-        *,
-        of_logits: bool = True,
-        columns: Array | None = None,
-        column_classes: Array | None = None,
-    ) -> Array:
-        cost = batch.frames * (2 * batch.lengths + 1)
-        values: Array = ctc(
-            batch.input,
-            batch.itemsize,
-            batch.labels,
-            batch.frames,
-            batch.lengths,
-            batch.feasible,
-            np.argsort(-cost, kind="stable"),
-            logits=self.from_logits,
-            zero_infinity=self.zero_infinity,
-            grad=grad,
-            of_logits=of_logits,
-            scale=scale,
-            columns=columns,
-            column_classes=column_classes,
-        )
-        return values
+        count = math.prod(shape)
+        if targets.ndim != 1 and (targets.ndim != 2 or targets.shape[0] != count):
+            raise ValueError(
+                f"targets has shape {targets.shape}; expected ({count}, S), or 1 axis with the labels of one sequence "
+                "after the other"
+            )
+        input_lengths = _lengths(arrays[2], "input_lengths", shape)
+        target_lengths = _lengths(arrays[3], "target_lengths", shape)
+        sequences = Sequences(targets, input_lengths, target_lengths, frames, classes, self.blank)
+        if sequences.fault is not None:
+            given = {"targets": targets, "input_lengths": input_lengths, "target_lengths": target_lengths}
+            _refuse(sequences, given, self.blank)
+        return input, sequences, shape
 
     def _evaluate(self, arrays: tuple[ArrayLike, ...], request: Request) -> Any:
-        batch = self._batch(arrays)
-        original = batch.original
-        dtype = result_dtype(batch.itemsize, [original])
+        original, sequences, shape = self._sequences(arrays)
+        input = _arrays.as_operand(original, "log_probs")
+        itemsize = _arrays.item_size([input])
+        dtype = result_dtype(itemsize, [original])
         wrt = self._resolve_wrt(request.wrt, self.differentiable)
-        sample_weight, cotangent = request.weights(batch.shape)
+        sample_weight, cotangent = request.weights(shape)
         # what multiplies the loss of each sequence
-        share = np.ones(len(batch.lengths))
+        share = np.ones(sequences.count)
+        denominator = 1.0
         if self.reduction == "mean":
-            share /= np.maximum(batch.lengths, 1)
-        weight = np.ones(()) if sample_weight is None else sample_weight.astype(np.float64)
-        share *= np.broadcast_to(weight, batch.shape).reshape(-1)
-        denominator = float(np.broadcast_to(weight, share.shape).sum()) if self.reduction == "mean" else 1.0
-        value = self._value_array(request, batch.shape, dtype)
+            share /= np.maximum(sequences.lengths, 1)
+            denominator = float(sequences.count)
+        if sample_weight is not None:
+            weight = np.broadcast_to(sample_weight, shape).reshape(-1).astype(np.float64)
+            share *= weight
+            denominator = added(weight) if self.reduction == "mean" else 1.0
+        value = self._value_array(request, shape, dtype)
         if request.order == 0:
-            answer = self._answer(share * self._run_kernel(batch), value, denominator, batch.shape)
-            return request.answer(answer, {}, {})
+            losses = self._kernel.run(input, itemsize, sequences)
+            return request.answer(self._answer(losses, share, value, denominator), {}, {})
 
         scale, cotangents = self._scale(denominator, cotangent)
         scales = share * scale
         for factor in cotangents:
-            scales = scales * np.broadcast_to(factor, batch.shape).reshape(-1)
-        of_logits = self.gradient == "logits"
+            scales *= np.broadcast_to(factor, shape).reshape(-1)
         if self.sparse:
             if request.out is not None:
                 raise ValueError("out: a sparse gradient has the shape of its columns; expected None with sparse=True")
-            columns, classes = _columns(batch.labels, batch.lengths)
-            grad = np.empty((batch.input.shape[0], *classes.shape), dtype)
-            values = self._run_kernel(batch, grad, scales, of_logits=of_logits, columns=columns, column_classes=classes)
-            answer = self._answer(share * values, value, denominator, batch.shape)
-            sparse = SparseGradient(classes.astype(np.int64), grad)
-            return (answer, sparse) if request.value else sparse
+            places, classes = _columns(sequences)
+            columns = classes.astype(np.int64)
+            if original.ndim == 3:
+                columns = np.expand_dims(columns, 1 if self.batch_first else 0)
+            grad = np.empty((*original.shape[:-1], classes.shape[1]), dtype)
+            losses = self._kernel.run(
+                input, itemsize, sequences, grad=grad, scale=scales, columns=places, column_classes=classes
+            )
+            sparse = SparseGradient(columns, grad)
+            return (self._answer(losses, share, value, denominator), sparse) if request.value else sparse
         grads, _ = request.results(wrt, {"log_probs": original}, None)
         outs = caller_arrays(request, value, grads.values())
         if outs:
-            batch.input = _arrays.separated(batch.input, [self._frames_first(out) for out in outs], elementwise=True)
-        values = self._run_kernel(batch, self._frames_first(grads["log_probs"].array), scales, of_logits=of_logits)
-        return request.answer(self._answer(share * values, value, denominator, batch.shape), grads, {})
+            input = _arrays.separated(input, outs, elementwise=True)
+        losses = self._kernel.run(input, itemsize, sequences, grad=grads["log_probs"].array, scale=scales)
+        return request.answer(self._answer(losses, share, value, denominator), grads, {})
 
-    def _answer(self, values: Array, unreduced: Array | None, denominator: float, shape: Shape) -> Any:
+    def _answer(self, losses: Array, share: Array, unreduced: Array | None, denominator: float) -> Any:
+        losses *= share
         if self.reduction != "none":
-            return self._reduced(float(values.sum()), denominator)
+            return self._reduced(added(losses), denominator)
         if unreduced is None:
             return None
-        unreduced[...] = values.reshape(shape)
+        unreduced[...] = losses.reshape(unreduced.shape)
         return unreduced
 
     # ---- the definition --------------------------------------------------------------------------------------------
 
     def reference(self, *arrays: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """The recursion over logarithms in plain NumPy, in the precision of ``log_probs``."""
-        batch = self._batch(arrays)
+        input, sequences, shape = self._sequences(arrays)
         weight = np.ones(()) if sample_weight is None else np.asarray(sample_weight)
-        weight = np.broadcast_to(weight, batch.shape).reshape(-1)
-        input = self._frames_first(batch.original)
+        weight = np.broadcast_to(weight, shape).reshape(-1)
+        if input.dtype.kind in "biu":  # which compute in float64
+            input = input.astype(np.float64)
+        by_sequence = input[np.newaxis] if not shape else input if self.batch_first else input.swapaxes(0, 1)
         if self.from_logits:
-            input = special.log_softmax(input, axis=-1)
-        starts = np.cumsum(batch.lengths + 1) - batch.lengths - 1
+            by_sequence = special.log_softmax(by_sequence, axis=-1)
+        ends = np.cumsum(sequences.lengths + 1) - 1
+        labels = [sequences.labels[end - length : end] for end, length in zip(ends, sequences.lengths, strict=True)]
         losses = np.array(
             [
-                _negative_log_likelihood(input[:t, n], batch.labels[start : start + length], self.blank)
-                for n, (t, start, length) in enumerate(zip(batch.frames, starts, batch.lengths, strict=True))
+                _negative_log_likelihood(frames[:t], own, self.blank)
+                for frames, t, own in zip(by_sequence, sequences.frames, labels, strict=True)
             ]
         )
         if self.zero_infinity:
             losses = np.where(np.isinf(losses), 0, losses)
         if self.reduction == "none":
-            return (losses * weight).reshape(batch.shape)
+            return (losses * weight).reshape(shape)
         if self.reduction == "sum":
             return (losses * weight).sum()
-        return (losses / np.maximum(batch.lengths, 1) * weight).sum() / weight.sum()
+        return (losses / np.maximum(sequences.lengths, 1) * weight).sum() / weight.sum()
 
 
 def ctc_occupancy(
@@ -323,23 +314,6 @@ def ctc_occupancy(
 # ---- arguments -----------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Batch:
-    """What the driver takes; labels one sequence after the other, each with the blank behind."""
-
-    original: Array
-    input: Array  # (T, N, C)
-    shape: Shape  # of the unreduced loss
-    labels: Array
-    frames: Array
-    lengths: Array
-    feasible: Array
-
-    @property
-    def itemsize(self) -> int:
-        return _arrays.item_size([self.input])
-
-
 def _integers(value: ArrayLike, name: str) -> Array:
     array = _arrays.as_array(value, name)
     if array.size == 0 and not isinstance(value, np.ndarray):
@@ -347,54 +321,40 @@ def _integers(value: ArrayLike, name: str) -> Array:
     return _arrays.as_labels(array, name)
 
 
-def _lengths(value: ArrayLike, name: str, *, count: int, shape: Shape, most: int, of: str) -> Array:
+def _lengths(value: ArrayLike, name: str, shape: Shape) -> Array:
     """Lengths, one for each sequence; one by itself where there is no batch."""
     lengths = _integers(value, name)
-    expected = "() or (1,), since log_probs has no batch axis" if shape == () else f"({count},), one for each sequence"
-    if lengths.shape != (count,) and not (shape == () and lengths.shape == ()):
-        raise ValueError(f"{name} has shape {lengths.shape}; expected {expected}")
-    outside = np.flatnonzero((lengths < 0) | (lengths > most))
-    if outside.size:
-        raise ValueError(f"{_arrays.locate(name, lengths, outside[0])} is outside [0, {most}], {of}")
-    return lengths.reshape(-1).astype(np.intp)
+    if lengths.shape == shape or (shape == () and lengths.shape == (1,)):
+        return lengths
+    expected = f"{shape}, one for each sequence" if shape else "() or (1,), since log_probs has no batch axis"
+    raise ValueError(f"{name} has shape {lengths.shape}; expected {expected}")
 
 
-def _labels(targets: Array, lengths: Array, count: int) -> Array:
-    """The labels that count, one sequence after the other."""
-    if targets.ndim == 1:
-        if targets.size != lengths.sum():
-            raise ValueError(
-                f"targets has shape {targets.shape}; expected ({int(lengths.sum())},), the sum of target_lengths, for "
-                f"labels one sequence after the other, or ({count}, S)"
-            )
-        return targets
-    if targets.ndim != 2 or targets.shape[0] != count:
-        raise ValueError(f"targets has shape {targets.shape}; expected ({count}, S), or labels one after the other")
-    counted: Array = targets[np.arange(targets.shape[1]) < lengths[:, np.newaxis]]
-    return counted
-
-
-def _check_labels(targets: Array, labels: Array, lengths: Array, classes: int, blank: int) -> None:
-    """Refuse labels outside of the classes, and the blank."""
-    bad = np.flatnonzero((labels < 0) | (labels >= classes) | (labels == blank))
-    if not bad.size:
-        return
-    at = int(bad[0])
-    if targets.ndim == 2:
-        row = int(np.searchsorted(np.cumsum(lengths), at, side="right"))
-        at = row * targets.shape[1] + at - int(lengths[:row].sum())
-    where = _arrays.locate("targets", targets, at)
-    if labels[bad[0]] == blank:
+def _refuse(sequences: Sequences, given: Mapping[str, Array], blank: int) -> NoReturn:
+    """Say what is wrong with the argument that is at fault."""
+    name, at = sequences.fault, sequences.at
+    targets, lengths = given["targets"], given["target_lengths"]
+    if at < 0:
+        raise ValueError(
+            f"targets has shape {targets.shape}; expected ({int(lengths.sum())},), the sum of target_lengths, for "
+            f"labels one sequence after the other, or ({lengths.size}, S)"
+        )
+    where = _arrays.locate(name, given[name], at)
+    if name == "input_lengths":
+        raise ValueError(f"{where} is outside [0, {sequences.all_frames}], the frames of log_probs")
+    if name == "target_lengths":
+        raise ValueError(f"{where} is outside [0, {targets.shape[-1]}], the labels of targets")
+    if targets.flat[at] == blank:
         raise IndexError(f"{where} is the blank, which is no label: choose another blank or other labels")
-    raise IndexError(f"{where} is outside [0, {classes}): labels count from 0, and blank={blank} is none of them")
+    raise IndexError(f"{where} is outside [0, {sequences.classes}): labels count from 0, and blank={blank} is none")
 
 
-def _columns(labels: Array, lengths: Array) -> tuple[Array, Array]:
+def _columns(sequences: Sequences) -> tuple[Array, Array]:
     """The places of labels and blank among the columns of their sequence, and the classes of those columns."""
-    ends = np.cumsum(lengths + 1)
-    classes, places = [], np.empty_like(labels)
-    for start, end in zip(ends - lengths - 1, ends, strict=True):
-        own, places[start:end] = np.unique(labels[start:end], return_inverse=True)
+    ends = np.cumsum(sequences.lengths + 1)
+    classes, places = [], np.empty_like(sequences.labels)
+    for start, end in zip(ends - sequences.lengths - 1, ends, strict=True):
+        own, places[start:end] = np.unique(sequences.labels[start:end], return_inverse=True)
         classes.append(own)
     width = max(map(len, classes))
     filled = np.stack([np.concatenate([own, np.full(width - len(own), own[0])]) for own in classes])

@@ -2,26 +2,35 @@
 
 cimport numpy as cnp
 from libc.math cimport INFINITY, NAN, ceil, isinf, isnan, log, sqrt
-from libc.stdint cimport int32_t, uint8_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
+
+import numpy as np
 
 from lossfast._drivers.runtime cimport (
     LF_FLOAT32,
     LF_FLOAT64,
+    MEAN,
+    NONE,
     kind_of,
     lf_ctc,
     lf_ctc_kernel,
     lf_kind,
     padded,
+    reduction_code,
     run,
     table_of,
     team,
+    total,
 )
 
 cnp.import_array()
 
-# Nanoseconds on one thread, for the decision whether to wake others: per state and frame, and per class and frame.
-cdef double STATE_COST = 1.0
+# Nanoseconds on one thread, for the decision whether to wake others: per state and frame, …
+cdef double STATE_COST = 0.5
+# … with the gradient, …
+cdef double GRADIENT_COST = 2.0
+# … and per class and frame.
 cdef double CLASS_COST = 0.5
 # Rows of one sequence that are kept whole up to this size; of a longer sequence one row of √(frames / 2) is kept, and
 # the others are computed twice.
@@ -150,132 +159,390 @@ cdef void run_batch(Task *task, Py_ssize_t count, int threads, bint halves) noex
             fill_rest(batch, &batch.sequences[n], task.all_frames)
 
 
-cdef bint direct(cnp.ndarray a, Py_ssize_t itemsize) except -1:
-    """Whether every row of classes can be used as it stands."""
-    cdef int axis
-    for axis in range(2):
-        if cnp.PyArray_STRIDE(a, axis) % itemsize:
-            return False
-    return (
-        kind_of(a.dtype) == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
-        and a.dtype.isnative
-        and cnp.PyArray_STRIDE(a, 2) == itemsize
-        and <size_t> cnp.PyArray_DATA(a) % <size_t> itemsize == 0
+# ---- arrays of a batch -------------------------------------------------------------------------------------------
+
+
+# An array with axes of frames, sequences and classes in any layout; or of frames and classes.
+cdef struct Frames:
+    char *data
+    lf_kind kind
+    int swapped
+    int direct  # every row of classes can be used as it stands
+    Py_ssize_t frames
+    Py_ssize_t count
+    Py_ssize_t classes
+    Py_ssize_t frame_stride  # bytes
+    Py_ssize_t sequence_stride
+    Py_ssize_t class_stride
+
+
+cdef int describe(Frames *described, cnp.ndarray array, int itemsize, bint batch_first) except -1:
+    cdef int batched = cnp.PyArray_NDIM(array) == 3
+    cdef int frame = batched and batch_first, sequence = not batch_first
+    described.data = <char *> cnp.PyArray_DATA(array)
+    described.kind = <lf_kind> kind_of(array.dtype)
+    described.swapped = not cnp.PyArray_ISNOTSWAPPED(array)
+    described.frames = cnp.PyArray_DIM(array, frame)
+    described.frame_stride = cnp.PyArray_STRIDE(array, frame)
+    described.count = cnp.PyArray_DIM(array, sequence) if batched else 1
+    described.sequence_stride = cnp.PyArray_STRIDE(array, sequence) if batched else 0
+    described.classes = cnp.PyArray_DIM(array, batched + 1)
+    described.class_stride = cnp.PyArray_STRIDE(array, batched + 1)
+    described.direct = (
+        described.kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
+        and not described.swapped
+        and described.class_stride == itemsize
+        and described.frame_stride % itemsize == 0
+        and described.sequence_stride % itemsize == 0
+        and <size_t> described.data % <size_t> itemsize == 0
     )
+    return 0
 
 
-def ctc(
-    cnp.ndarray input,
-    int itemsize,
-    cnp.ndarray labels,
-    const Py_ssize_t[::1] frames,
-    const Py_ssize_t[::1] lengths,
-    const uint8_t[::1] feasible,
-    const Py_ssize_t[::1] order,
-    *,
-    bint logits,
-    bint zero_infinity,
-    object grad=None,
-    bint of_logits=True,
-    const double[::1] scale=None,
-    cnp.ndarray columns=None,
-    cnp.ndarray column_classes=None,
-):
-    """Negative log-likelihoods of sequences, and their gradients where `grad` is given.
+cdef const int64_t *integers(cnp.ndarray array, list kept) except NULL:
+    """Integers of any kind as int64, side by side; what had to be converted is kept alive in a list."""
+    if cnp.PyArray_TYPE(array) != cnp.NPY_INT64 or not cnp.PyArray_ISCARRAY_RO(array):
+        array = np.ascontiguousarray(array, np.int64)
+        kept.append(array)
+    return <const int64_t *> cnp.PyArray_DATA(array)
 
-    `input`, and `grad`, are (frames, sequences, classes) of any layout. `labels` holds, int32 and contiguous, for one
-    sequence after the other its labels and the blank; `columns`, alike, the places of their gradients where these are
-    not the classes themselves but the `column_classes`, (sequences, places). `order`: the sequences, the longest first.
+
+cdef cnp.ndarray empty(Py_ssize_t length, int type):
+    return cnp.PyArray_EMPTY(1, <cnp.npy_intp *> &length, type, 0)
+
+
+cdef class Sequences:
+    """How many frames and which labels each sequence of a batch has.
+
+    `targets`, integers, holds (sequences, S) labels, of which the first of each row count, or one sequence after the
+    other; `input_lengths` and `target_lengths` hold one integer per sequence. `fault` names the first of these
+    arguments that has a bad value, which is at the flat index `at`, or at -1 if the labels are too few or too many.
     """
-    cdef Py_ssize_t count = frames.shape[0], n, start = 0, longest = 0, most = 0, classes = input.shape[2]
-    cdef Py_ssize_t row_bytes, slots, interval, needed, steps
-    cdef double cost = 0.0
-    cdef int threads
-    cdef bint halves
-    cdef Batch batch
-    cdef Task task
-    cdef Sequence *s
-    cdef cnp.ndarray g
-    cdef void *memory
-    cdef cnp.ndarray values = cnp.PyArray_EMPTY(1, <cnp.npy_intp *> &count, cnp.NPY_DOUBLE, 0)
-    cdef double *value = <double *> cnp.PyArray_DATA(values)
-    cdef const int32_t *label = <const int32_t *> cnp.PyArray_DATA(labels)
-    for n in range(count):
-        longest = max(longest, frames[n])
-        most = max(most, lengths[n])
-        cost += frames[n] * ((2 * lengths[n] + 1) * STATE_COST + (classes * CLASS_COST if grad is not None else 0.0))
-    if logits:
-        cost += count * longest * classes * CLASS_COST
-    batch.kernel = &table_of(itemsize).ctc
-    batch.graded = grad is not None
-    batch.zero_infinity = zero_infinity
-    batch.itemsize = itemsize
-    threads = team(cost * (itemsize >> 2), 2 * count)
-    halves = count < 2 * threads and threads > 1
-    if not halves and threads > count:
-        threads = count
-    row_bytes = batch.kernel.row_reals(most) * itemsize
-    interval = 0
-    if batch.graded:
-        interval = 1 if row_bytes * longest <= KEPT_BYTES else <Py_ssize_t> ceil(sqrt(longest / 2.0))
-    steps = longest - longest // 2
-    batch.sweep_bytes = padded(batch.kernel.sweep_reals(classes, most) * itemsize)
-    batch.kept_bytes = padded((steps + interval - 1) // interval * row_bytes) if interval else 0
-    batch.segment_bytes = padded(interval * row_bytes) if interval > 1 else 0
-    batch.log_sum_bytes = padded(2 * longest * itemsize) if logits else 0
-    batch.slot_bytes = (
-        2 * (batch.sweep_bytes + batch.kept_bytes + batch.segment_bytes + (batch.sweep_bytes if interval > 1 else 0))
-        + batch.log_sum_bytes
-    )
-    slots = count if halves else threads
-    needed = slots * batch.slot_bytes + count * <Py_ssize_t> sizeof(Sequence) + 64
-    memory = malloc(needed)
-    if memory == NULL:
-        raise MemoryError(f"{needed} bytes of scratch memory for {slots} sequences at once")
-    batch.slots = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
-    batch.sequences = <Sequence *> (batch.slots + slots * batch.slot_bytes)
-    batch.order = &order[0]
-    for n in range(count):
-        s = &batch.sequences[n]
-        s.ctc.frames = frames[n]
-        s.ctc.classes = classes
-        s.ctc.labels = lengths[n]
-        s.ctc.label = label + start
-        s.ctc.input = <const char *> cnp.PyArray_DATA(input) + n * cnp.PyArray_STRIDE(input, 1)
-        s.ctc.kind = <lf_kind> kind_of(input.dtype)
-        s.ctc.swapped = not input.dtype.isnative
-        s.ctc.direct = direct(input, itemsize)
-        s.ctc.frame_stride = cnp.PyArray_STRIDE(input, 0)
-        s.ctc.class_stride = cnp.PyArray_STRIDE(input, 2)
-        s.ctc.log_sums = memory if logits else NULL  # any address: `place` gives it its own
-        s.ctc.interval = interval
-        s.feasible = feasible[n]
-        s.bad[0] = s.bad[1] = 0
+
+    cdef readonly str fault
+    cdef readonly Py_ssize_t at
+    cdef readonly Py_ssize_t count
+    cdef readonly cnp.ndarray frames
+    cdef readonly cnp.ndarray lengths  # numbers of labels
+    cdef readonly cnp.ndarray labels  # int32: one sequence after the other, each with the blank behind
+    cdef readonly cnp.ndarray feasible  # bool: as many frames as labels, and a blank between equal ones
+    cdef readonly Py_ssize_t all_frames
+    cdef readonly Py_ssize_t classes
+    cdef Py_ssize_t *frame
+    cdef Py_ssize_t *length
+    cdef int32_t *label
+    cdef uint8_t *enough
+
+    def __cinit__(
+        self,
+        cnp.ndarray targets,
+        cnp.ndarray input_lengths,
+        cnp.ndarray target_lengths,
+        Py_ssize_t frames,
+        Py_ssize_t classes,
+        Py_ssize_t blank,
+    ):
+        cdef list kept = []
+        cdef const int64_t *target = integers(targets, kept)
+        cdef const int64_t *given_frames = integers(input_lengths, kept)
+        cdef const int64_t *given_lengths = integers(target_lengths, kept)
+        cdef bint rows = cnp.PyArray_NDIM(targets) == 2
+        cdef Py_ssize_t most = cnp.PyArray_DIM(targets, 1) if rows else cnp.PyArray_SIZE(targets)
+        cdef Py_ssize_t n, k, labels = 0, needed
+        cdef const int64_t *row
+        cdef int32_t *label
+        self.count = cnp.PyArray_SIZE(input_lengths)
+        self.all_frames = frames
+        self.classes = classes
+        for n in range(self.count):
+            if not 0 <= given_frames[n] <= frames:
+                self.refuse("input_lengths", n)
+                return
+        for n in range(self.count):
+            if not 0 <= given_lengths[n] <= most:
+                self.refuse("target_lengths", n)
+                return
+            labels += given_lengths[n]
+        if not rows and labels != most:
+            self.refuse("targets", -1)
+            return
+        self.frames, self.lengths = empty(self.count, cnp.NPY_INTP), empty(self.count, cnp.NPY_INTP)
+        self.labels, self.feasible = empty(labels + self.count, cnp.NPY_INT32), empty(self.count, cnp.NPY_BOOL)
+        self.frame = <Py_ssize_t *> cnp.PyArray_DATA(self.frames)
+        self.length = <Py_ssize_t *> cnp.PyArray_DATA(self.lengths)
+        self.label = <int32_t *> cnp.PyArray_DATA(self.labels)
+        self.enough = <uint8_t *> cnp.PyArray_DATA(self.feasible)
+        label, row = self.label, target
+        for n in range(self.count):
+            if rows:
+                row = target + n * most
+            self.frame[n], self.length[n] = given_frames[n], given_lengths[n]
+            needed = self.length[n]
+            for k in range(self.length[n]):
+                if not 0 <= row[k] < classes or row[k] == blank:
+                    self.refuse("targets", row - target + k)
+                    return
+                needed += k > 0 and row[k] == row[k - 1]
+                label[k] = <int32_t> row[k]
+            label[self.length[n]] = <int32_t> blank
+            self.enough[n] = self.frame[n] >= needed
+            label += self.length[n] + 1
+            row += self.length[n]
+
+    cdef void refuse(self, str name, Py_ssize_t at):
+        self.fault, self.at = name, at
+
+
+cdef cnp.ndarray longest_first(Sequences sequences):
+    """The order of the sequences that keeps all threads busy to the end."""
+    cdef cnp.ndarray order = empty(sequences.count, cnp.NPY_INTP)
+    cdef Py_ssize_t *place = <Py_ssize_t *> cnp.PyArray_DATA(order)
+    cdef Py_ssize_t n
+    cdef bint alike = True
+    for n in range(sequences.count):
+        place[n] = n
+        alike = alike and sequences.frame[n] == sequences.frame[0] and sequences.length[n] == sequences.length[0]
+    return order if alike else np.argsort(-sequences.frames * (2 * sequences.lengths + 1), kind="stable")
+
+
+# ---- the call ------------------------------------------------------------------------------------------------------
+
+
+cdef class CTC:
+    """The kernel with the settings of a loss."""
+
+    cdef int blank
+    cdef int reduction
+    cdef bint zero_infinity
+    cdef bint logits  # the input holds logits
+    cdef bint of_logits  # so does the gradient
+    cdef bint batch_first
+    cdef bint sparse
+
+    def __init__(
+        self,
+        *,
+        int blank,
+        str reduction,
+        bint zero_infinity,
+        bint logits,
+        bint of_logits,
+        bint batch_first,
+        bint sparse,
+    ):
+        self.blank = blank
+        self.reduction = reduction_code(reduction)
+        self.zero_infinity = zero_infinity
+        self.logits = logits
+        self.of_logits = of_logits
+        self.batch_first = batch_first
+        self.sparse = sparse
+
+    def run(
+        self,
+        cnp.ndarray input,
+        int itemsize,
+        Sequences sequences,
+        *,
+        cnp.ndarray grad=None,
+        cnp.ndarray scale=None,
+        object of_logits=None,
+        cnp.ndarray columns=None,
+        cnp.ndarray column_classes=None,
+    ):
+        """Negative log-likelihoods, float64; and their gradients, times `scale`, where `grad` is given.
+
+        `input` and `grad` have the axes of the caller's log_probs. `columns`: the places of the gradients by `labels`,
+        alike, where these are not the classes themselves but the `column_classes`, (sequences, places).
+        """
+        cdef Frames given, written
+        describe(&given, input, itemsize, self.batch_first)
+        if grad is not None:
+            describe(&written, grad, itemsize, self.batch_first)
+        return self.compute(
+            &given,
+            itemsize,
+            sequences,
+            NULL if grad is None else &written,
+            NULL if grad is None else <double *> cnp.PyArray_DATA(scale),
+            self.of_logits if of_logits is None else of_logits,
+            NULL if columns is None else <int32_t *> cnp.PyArray_DATA(columns),
+            NULL if columns is None else <int32_t *> cnp.PyArray_DATA(column_classes),
+        )
+
+    def quick(self, tuple arrays, int order):
+        """Value and gradient, if `order` asks for it, of plain arrays; None where there is more to do.
+
+        Plain: native float arrays in C order with integers beside them that are all in bounds, and no weights.
+        """
+        cdef cnp.ndarray x, y, input_lengths, target_lengths, values, shares, scales, grad
+        cdef Sequences sequences
+        cdef Frames given, written
+        cdef double *value
+        cdef double *share
+        cdef double denominator = 1.0
+        cdef int itemsize, k
+        cdef Py_ssize_t n
+        if self.sparse or order > 1:
+            return None
+        for k in range(4):
+            if type(arrays[k]) is not cnp.ndarray or k > 0 and not cnp.PyArray_ISINTEGER(arrays[k]):
+                return None
+        x, y, input_lengths, target_lengths = arrays
+        if (
+            (cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(x) != cnp.NPY_DOUBLE)
+            or not cnp.PyArray_ISCARRAY_RO(x)
+            or not 2 <= cnp.PyArray_NDIM(x) <= 3
+            or cnp.PyArray_SIZE(x) == 0
+        ):
+            return None
+        itemsize = cnp.PyArray_ITEMSIZE(x)
+        describe(&given, x, itemsize, self.batch_first)
+        if (
+            self.blank >= given.classes
+            or cnp.PyArray_NDIM(input_lengths) != 1
+            or cnp.PyArray_NDIM(target_lengths) != 1
+            or cnp.PyArray_SIZE(input_lengths) != given.count
+            or cnp.PyArray_SIZE(target_lengths) != given.count
+            or not 1 <= cnp.PyArray_NDIM(y) <= 2
+            or cnp.PyArray_NDIM(y) == 2 and cnp.PyArray_DIM(y, 0) != given.count
+        ):
+            return None
+        sequences = Sequences(y, input_lengths, target_lengths, given.frames, given.classes, self.blank)
+        if sequences.fault is not None:
+            return None
+        shares = empty(given.count, cnp.NPY_DOUBLE)
+        share = <double *> cnp.PyArray_DATA(shares)
+        for n in range(given.count):
+            share[n] = 1.0 / max(sequences.length[n], 1) if self.reduction == MEAN else 1.0
+        if self.reduction == MEAN:
+            denominator = <double> given.count
+        grad = None
+        if order > 0:
+            grad = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+            describe(&written, grad, itemsize, self.batch_first)
+            scales = shares * (1.0 / denominator)
+        values = self.compute(
+            &given,
+            itemsize,
+            sequences,
+            NULL if grad is None else &written,
+            NULL if grad is None else <double *> cnp.PyArray_DATA(scales),
+            self.of_logits,
+            NULL,
+            NULL,
+        )
+        if self.reduction == NONE:
+            result = values.astype(x.dtype).reshape((given.count,) if cnp.PyArray_NDIM(x) == 3 else ())
+        else:
+            value = <double *> cnp.PyArray_DATA(values)
+            for n in range(given.count):
+                value[n] *= share[n]
+            result = total(value, given.count) / denominator
+        return result if order == 0 else (result, grad)
+
+    cdef cnp.ndarray compute(
+        self,
+        Frames *given,
+        int itemsize,
+        Sequences sequences,
+        Frames *written,
+        double *scale,
+        bint of_logits,
+        int32_t *columns,
+        int32_t *column_classes,
+    ):
+        cdef Py_ssize_t count = sequences.count, n, start = 0, longest = 0, most = 0
+        cdef Py_ssize_t row_bytes, slots, interval = 0, needed, steps
+        cdef double cost = 0.0
+        cdef int threads
+        cdef bint halves
+        cdef Batch batch
+        cdef Task task
+        cdef Sequence *s
+        cdef char *memory
+        cdef cnp.ndarray order = longest_first(sequences), values = empty(count, cnp.NPY_DOUBLE)
+        cdef double *value = <double *> cnp.PyArray_DATA(values)
+        for n in range(count):
+            longest = max(longest, sequences.frame[n])
+            most = max(most, sequences.length[n])
+            cost += sequences.frame[n] * (2 * sequences.length[n] + 1) * (GRADIENT_COST if written else STATE_COST)
+        if written != NULL:
+            cost += given.frames * count * written.classes * CLASS_COST
+        if self.logits:
+            cost += given.frames * count * given.classes * CLASS_COST
+        batch.kernel = &table_of(itemsize).ctc
+        batch.graded = written != NULL
+        batch.zero_infinity = self.zero_infinity
+        batch.itemsize = itemsize
+        threads = team(cost * (itemsize >> 2), 2 * count)
+        halves = count < 2 * threads and threads > 1
+        if not halves and threads > count:
+            threads = count
+        row_bytes = batch.kernel.row_reals(most) * itemsize
         if batch.graded:
-            g = grad
-            s.ctc.grad = <char *> cnp.PyArray_DATA(g) + n * cnp.PyArray_STRIDE(g, 1)
-            s.ctc.grad_kind = <lf_kind> kind_of(g.dtype)
-            s.ctc.grad_swapped = not g.dtype.isnative
-            s.ctc.grad_direct = direct(g, itemsize)
-            s.ctc.grad_frame_stride = cnp.PyArray_STRIDE(g, 0)
-            s.ctc.grad_class_stride = cnp.PyArray_STRIDE(g, 2)
-            s.ctc.of_logits = of_logits
-            s.ctc.columns = g.shape[2]
-            s.ctc.column = s.ctc.label
-            s.ctc.column_class = NULL
-            if columns is not None:
-                s.ctc.column = <const int32_t *> cnp.PyArray_DATA(columns) + start
-                s.ctc.column_class = <const int32_t *> cnp.PyArray_DATA(column_classes) + n * s.ctc.columns
-            s.ctc.scale = scale[n]
-        start += lengths[n] + 1
-    task.batch = &batch
-    task.all_frames = input.shape[0]
-    if cost <= KEEP_LOCK:
-        run_batch(&task, count, 1, False)
-    else:
-        with nogil:
-            run_batch(&task, count, threads, halves)
-    for n in range(count):
-        value[n] = batch.sequences[n].value
-    free(memory)
-    return values
+            interval = 1 if row_bytes * longest <= KEPT_BYTES else <Py_ssize_t> ceil(sqrt(longest / 2.0))
+        steps = longest - longest // 2
+        batch.sweep_bytes = padded(batch.kernel.sweep_reals(given.classes, most) * itemsize)
+        batch.kept_bytes = padded((steps + interval - 1) // interval * row_bytes) if interval else 0
+        batch.segment_bytes = padded(interval * row_bytes) if interval > 1 else 0
+        batch.log_sum_bytes = padded(2 * longest * itemsize) if self.logits else 0
+        batch.slot_bytes = batch.log_sum_bytes + 2 * (
+            batch.sweep_bytes
+            + batch.kept_bytes
+            + batch.segment_bytes
+            + (batch.sweep_bytes if interval > 1 else 0)
+        )
+        slots = count if halves else threads
+        needed = slots * batch.slot_bytes + count * <Py_ssize_t> sizeof(Sequence) + 64
+        memory = <char *> malloc(needed)
+        if memory == NULL:
+            raise MemoryError(f"{needed} bytes of scratch memory for {slots} sequences at once")
+        batch.slots = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
+        batch.sequences = <Sequence *> (batch.slots + slots * batch.slot_bytes)
+        batch.order = <const Py_ssize_t *> cnp.PyArray_DATA(order)
+        for n in range(count):
+            s = &batch.sequences[n]
+            s.feasible = sequences.enough[n]
+            s.bad[0] = s.bad[1] = 0
+            s.ctc.frames = sequences.frame[n]
+            s.ctc.classes = given.classes
+            s.ctc.labels = sequences.length[n]
+            s.ctc.label = sequences.label + start
+            s.ctc.input = given.data + n * given.sequence_stride
+            s.ctc.kind = given.kind
+            s.ctc.swapped = given.swapped
+            s.ctc.direct = given.direct
+            s.ctc.frame_stride = given.frame_stride
+            s.ctc.class_stride = given.class_stride
+            s.ctc.log_sums = memory if self.logits else NULL  # any address: `place` gives it its own
+            s.ctc.interval = interval
+            if written != NULL:
+                s.ctc.grad = written.data + n * written.sequence_stride
+                s.ctc.grad_kind = written.kind
+                s.ctc.grad_swapped = written.swapped
+                s.ctc.grad_direct = written.direct
+                s.ctc.grad_frame_stride = written.frame_stride
+                s.ctc.grad_class_stride = written.class_stride
+                s.ctc.of_logits = of_logits
+                s.ctc.columns = written.classes
+                s.ctc.column = s.ctc.label if columns == NULL else columns + start
+                s.ctc.column_class = NULL if columns == NULL else column_classes + n * written.classes
+                s.ctc.scale = scale[n]
+            start += sequences.length[n] + 1
+        task.batch = &batch
+        task.all_frames = given.frames
+        if cost <= KEEP_LOCK:
+            run_batch(&task, count, 1, False)
+        else:
+            with nogil:
+                run_batch(&task, count, threads, halves)
+        for n in range(count):
+            value[n] = batch.sequences[n].value
+        free(memory)
+        return values
+
+
+def added(const double[::1] values):
+    """The sum of one value for each sequence, with the rounding that a plain call has."""
+    return total(&values[0], values.shape[0])
