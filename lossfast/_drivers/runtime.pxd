@@ -124,6 +124,7 @@ cdef extern from "abi.h" nogil:
         lf_kind grad_kind
         int grad_swapped
         int grad_direct
+        int around_cache
         int of_logits
         Py_ssize_t grad_frame_stride
         Py_ssize_t grad_class_stride

@@ -35,6 +35,10 @@ cdef double CLASS_COST = 0.5
 # Rows of one sequence that are kept whole up to this size; of a longer sequence one row of √(frames / 2) is kept, and
 # the others are computed twice.
 cdef Py_ssize_t KEPT_BYTES = 32 << 20
+# Gradients from this size on are written around the cache, which they leave before they are read again, …
+cdef Py_ssize_t STREAM_BYTES = 32 << 20
+# … if their rows are long: the ends of a row are parts of cache lines.
+cdef Py_ssize_t STREAM_ROW_BYTES = 4096
 # Work small enough to keep the interpreter's lock: classes and states times frames.
 cdef Py_ssize_t KEEP_LOCK = 2048
 cdef double LN2 = 0.6931471805599453094
@@ -456,7 +460,7 @@ cdef class CTC:
         cdef Py_ssize_t row_bytes, slots, interval = 0, needed, steps
         cdef double cost = 0.0
         cdef int threads
-        cdef bint halves
+        cdef bint halves, around_cache = False
         cdef Batch batch
         cdef Task task
         cdef Sequence *s
@@ -471,6 +475,12 @@ cdef class CTC:
             cost += given.frames * count * written.classes * CLASS_COST
         if self.logits:
             cost += given.frames * count * given.classes * CLASS_COST
+            around_cache = (
+                written.direct
+                and written.data != given.data
+                and written.classes * itemsize >= STREAM_ROW_BYTES
+                and given.frames * count * written.classes * itemsize >= STREAM_BYTES
+            )
         batch.kernel = &table_of(itemsize).ctc
         batch.graded = written != NULL
         batch.zero_infinity = self.zero_infinity
@@ -522,6 +532,7 @@ cdef class CTC:
                 s.ctc.grad_kind = written.kind
                 s.ctc.grad_swapped = written.swapped
                 s.ctc.grad_direct = written.direct
+                s.ctc.around_cache = around_cache
                 s.ctc.grad_frame_stride = written.frame_stride
                 s.ctc.grad_class_stride = written.class_stride
                 s.ctc.of_logits = of_logits

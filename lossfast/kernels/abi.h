@@ -177,7 +177,7 @@ typedef struct {
     /* the gradient, likewise, multiplied by scale; of_logits: probability less occupancy, else -occupancy */
     char *grad;
     lf_kind grad_kind;
-    int grad_swapped, grad_direct, of_logits;
+    int grad_swapped, grad_direct, around_cache, of_logits;
     ptrdiff_t grad_frame_stride, grad_class_stride, columns;
     const int32_t *column;       /* [labels + 1]: where the gradient by a label, and by the blank, stands */
     const int32_t *column_class; /* [columns]: the classes that the gradient has, or NULL for all */

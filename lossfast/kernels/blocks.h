@@ -325,6 +325,27 @@ static ALWAYS_INLINE void put_lanes(REAL *to, const REAL *from, int around_cache
     memcpy(to, from, LF_SUM_LANES * sizeof(REAL));
 }
 
+/* n numbers around the cache: whole lines, between what it takes to reach the first of them and the rest. */
+static void put_around_cache(REAL *to, const REAL *from, ptrdiff_t n) {
+    enum { LINE = 64 / sizeof(REAL) };
+    ptrdiff_t i = 0;
+    for (; i < n && (uintptr_t)(to + i) % (LINE * sizeof(REAL)); i++)
+        to[i] = from[i];
+    for (; i + LINE <= n; i += LINE) {
+        void *line = to + i;
+#if defined(__AVX512F__)
+        _mm512_stream_si512(line, _mm512_loadu_si512(from + i));
+#elif defined(__SSE2__)
+        for (int k = 0; k < 4; k++)
+            _mm_stream_si128((__m128i *)line + k, _mm_loadu_si128((const __m128i *)(const void *)(from + i) + k));
+#else
+        memcpy(line, from + i, LINE * sizeof(REAL));
+#endif
+    }
+    for (; i < n; i++)
+        to[i] = from[i];
+}
+
 /* What the lanes read a little later. The processor's own prefetching stops at every page. */
 static ALWAYS_INLINE void fetch_lanes(const REAL *from) {
     enum { AHEAD = 2048, LINE = 64 };

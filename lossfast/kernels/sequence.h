@@ -24,6 +24,8 @@
 #define CTC_NEGLIGIBLE R(-100.0)
 /* Frames between normalisations: a step makes a mantissa at most 3 √2 times as great and at least 1/√2. */
 enum { CTC_NORMALISE = 8 };
+/* Classes computed while as many of the next frame are fetched. */
+enum { CTC_BLOCK = 256 };
 /* REALs before the first state of a row, for the states that are none: label -1, and what stands against the states
  * that fill the last vector. All have probability 0. */
 enum { CTC_MARGIN = LF_LANE_MULTIPLE };
@@ -174,7 +176,8 @@ static void ctc_emissions(CTC_SWEEP *sweep, ptrdiff_t step, int first_visit) {
         x = sweep->input;
     }
     sweep->x = x;
-    ctc_prefetch(sweep, step);
+    if (first_visit || ctc->column_class || !ctc->of_logits)
+        ctc_prefetch(sweep, step);
     if (ctc->log_sums) {
         REAL *kept = (REAL *)ctc->log_sums + 2 * t;
         if (first_visit) {
@@ -275,10 +278,6 @@ static REAL ctc_greatest(const CTC_SWEEP *sweep, REAL *before, const REAL *other
     return greatest;
 }
 
-static double ctc_weight(const CTC_SWEEP *sweep) {
-    return sum(sweep->blanks, sweep->states) + sum(sweep->labels, sweep->states);
-}
-
 /* ---- to where the sweeps meet -------------------------------------------------------------------------------- */
 
 static REAL *ctc_kept(const lf_ctc *ctc, int backward, ptrdiff_t index) {
@@ -311,7 +310,7 @@ static void ctc_total(const lf_ctc *ctc, double *fraction, double *exponent) {
     const CTC_SWEEP sweep = ctc_sweep_in(ctc->sweeps[0], ctc, 0), back = ctc_sweep_in(ctc->sweeps[1], ctc, 1);
     const REAL greatest = ctc_greatest(&sweep, sweep.rows[0], back.rows[0]);
     ctc_weigh(&sweep, 1, sweep.rows[0], sweep.rows[1], back.rows[0], greatest);
-    *fraction = ctc_weight(&sweep);
+    *fraction = sum(sweep.blanks, sweep.states) + sum(sweep.labels, sweep.states);
     *exponent = CTC_IS_ZERO(greatest) ? -(double)INFINITY : (double)greatest;
 }
 
@@ -319,12 +318,13 @@ static void ctc_total(const lf_ctc *ctc, double *fraction, double *exponent) {
 
 /* The gradient of one frame: scale times the probability of each class, where it is that of the logits, less its
  * occupancy. It may be written over the row of classes. */
-static void ctc_gradient(const CTC_SWEEP *sweep, ptrdiff_t t) {
+static void ctc_gradient(const CTC_SWEEP *sweep, ptrdiff_t t, const char *next) {
     const lf_ctc *ctc = sweep->ctc;
     const ptrdiff_t L = ctc->labels, columns = ctc->columns;
-    const REAL scale = (REAL)ctc->scale, share = (REAL)(ctc->scale / ctc_weight(sweep)), *x = sweep->x;
+    const double blanks = sum(sweep->blanks, sweep->states), labels = sum(sweep->labels, sweep->states);
+    const REAL scale = (REAL)ctc->scale, share = (REAL)(ctc->scale / (blanks + labels)), *x = sweep->x;
     char *given = ctc->grad + t * ctc->grad_frame_stride;
-    REAL *grad = ctc->grad_direct ? (REAL *)given : sweep->output;
+    REAL *grad = ctc->grad_direct && !ctc->around_cache ? (REAL *)given : sweep->output;
     if (ctc->of_logits) {
         const REAL *kept = (const REAL *)ctc->log_sums + 2 * t;
         const REAL max = ctc->log_sums ? kept[0] : R(0.0), log_sum = ctc->log_sums ? kept[1] : R(0.0);
@@ -333,16 +333,23 @@ static void ctc_gradient(const CTC_SWEEP *sweep, ptrdiff_t t) {
                 grad[k] = x[ctc->column_class[k]];
             x = grad;
         }
+        for (ptrdiff_t start = 0; start < columns; start += CTC_BLOCK) {
+            const ptrdiff_t end = columns - start < CTC_BLOCK ? columns : start + CTC_BLOCK;
+            if (next)
+                lf_prefetch((const char *)((const REAL *)next + start), (end - start) * (ptrdiff_t)sizeof(REAL));
 #pragma omp simd
-        for (ptrdiff_t c = 0; c < columns; c++)
-            grad[c] = scale * lf_exp((x[c] - max) - log_sum);
+            for (ptrdiff_t c = start; c < end; c++)
+                grad[c] = scale * lf_exp((x[c] - max) - log_sum);
+        }
     } else {
         memset(grad, 0, (size_t)columns * sizeof(REAL));
     }
-    grad[ctc->column[L]] -= share * (REAL)sum(sweep->blanks, L + 1);
+    grad[ctc->column[L]] -= share * (REAL)blanks;
     for (ptrdiff_t l = 0; l < L; l++)
         grad[ctc->column[sweep->backward ? L - 1 - l : l]] -= share * sweep->labels[l];
-    if (grad != (REAL *)given)
+    if (ctc->around_cache)
+        put_around_cache((REAL *)given, grad, columns);
+    else if (grad != (REAL *)given)
         store(ctc->grad_kind, ctc->grad_swapped, given, ctc->grad_class_stride, columns, grad);
 }
 
@@ -383,7 +390,10 @@ static void ctc_finish(const lf_ctc *ctc, int backward, double exponent) {
         /* exponents so great are rounded themselves, each frame's in its own way */
         const int far = exponent < -0x1p22;
         ctc_weigh(&sweep, step, before, row, others, far ? ctc_greatest(&sweep, before, others) : (REAL)exponent);
-        ctc_gradient(&sweep, t);
+        const char *next = NULL;
+        if (ctc->direct && !ctc->column_class && step + 1 < first + kept)
+            next = ctc->input + ctc_frame(&sweep, step + 1) * ctc->frame_stride;
+        ctc_gradient(&sweep, t, next);
         REAL *const done = before;
         before = row;
         row = done;
