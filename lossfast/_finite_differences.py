@@ -84,6 +84,9 @@ def check_grad(
     between, which is all that a kink says. Where an element is at the end of the loss's domain, the side that is inside
     counts. `BCELoss` is expected to fail at 0 and 1, where its gradient is PyTorch's and not the derivative.
 
+    `CTCLoss` with the gradient of the logits is taken as the function of the logits that it is the derivative of, so
+    that its log-probabilities have to be normalised.
+
     With ``reduction="none"`` the check is of the gradient for a random cotangent.
     """
     if not isinstance(loss, Loss):
@@ -142,7 +145,7 @@ class _GradientCheck:
     def __init__(
         self, loss: Any, arrays: tuple[Any, ...], wrt: Any, sample_weight: Any, rng: np.random.Generator
     ) -> None:
-        self.loss = loss
+        self.loss, self.primitive = loss._checkable()
         self.rng = rng
         self.options: dict[str, Any] = {} if sample_weight is None else {"sample_weight": sample_weight}
         self.named = by_name(loss, arrays)
@@ -154,7 +157,7 @@ class _GradientCheck:
                 self.named[name] = mapped(_in_float64, given)
             elif name in probe or (not _is_constant(given) and np.asarray(given).dtype.kind == "f"):
                 self.named[name] = _in_float64(given)
-        value = self.loss(**self.named, **self.options)
+        value = self.primitive(**self.named, **self.options)
         if not np.all(np.isfinite(value)):
             raise ValueError(f"{title(loss)} is not finite at these arrays, where it has no finite differences")
         self.cotangent = None if isinstance(value, float) else rng.uniform(0.5, 1.5, np.shape(value))
@@ -178,7 +181,7 @@ class _GradientCheck:
                     yield from self._by_direction(path, _Place(self, name, point, leaf), exact)
 
     def _by_element(self, path: str, place: _Place, grad: Array, entries: Array) -> Iterator[tuple[str, float, _Slope]]:
-        parts = [(self.loss, 1.0)]
+        parts = [(self.primitive, 1.0)]
         base = place.terms(parts, place.leaf)
         for entry in entries:
             size, inside = float(place.unit.flat[entry]), bool(place.at_end.flat[entry])
@@ -193,7 +196,7 @@ class _GradientCheck:
             yield f"by {_arrays.locate(path, place.leaf, entry).partition(' = ')[0]}", float(grad.flat[entry]), slope
 
     def _by_direction(self, path: str, place: _Place, grad: Array) -> Iterator[tuple[str, float, _Slope]]:
-        parts = list(_unreduced(self.loss, self.named, self.options))
+        parts = list(_unreduced(self.primitive, self.named, self.options))
         base = place.terms(parts, place.leaf)
         for number in range(_DIRECTIONS):
             direction = place.unit * np.where(place.at_end, 1.0, self.rng.choice([-1.0, 1.0], place.leaf.shape))
@@ -302,6 +305,9 @@ def _unreduced(loss: Loss, named: dict[str, Any], options: dict[str, Any]) -> It
     if isinstance(loss, WeightedSum) and loss.reduction != "none":
         for factor, member in loss.terms:
             yield from ((part, factor * share) for part, share in _unreduced(member, named, options))
+        return
+    if loss.reduction == "mean" and not loss.uniform_mean:
+        yield loss, 1.0
         return
     changes: dict[str, Any] = {"reduction": "none"}
     whole: Any = loss

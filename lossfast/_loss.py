@@ -195,6 +195,8 @@ class Loss:
     meaning: ClassVar[Mapping[str, str]] = {}
     #: What to say to someone who left the domain.
     domain_hint: ClassVar[str] = ""
+    #: Whether a mean is a multiple of the sum of the unreduced losses.
+    uniform_mean: ClassVar[bool] = True
     #: Values of `reduction`.
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
     #: The way of a plain call: (arrays, order) to value, (value, grad) or (value, grad, hess); None where there is more
@@ -279,6 +281,10 @@ class Loss:
     def definition(self, *arrays: Any, **keywords: Any) -> tuple[Array, Array]:
         """The unreduced loss in plain NumPy, and the weight of each element in the denominator of a mean."""
         raise NotImplementedError
+
+    def _checkable(self) -> tuple[Loss, Loss]:
+        """A loss with this one's gradient, as arrays, and the loss that it is the derivative of: itself, mostly."""
+        return self, self
 
     # ---- the methods -----------------------------------------------------------------------------------------------
 

@@ -104,6 +104,13 @@ class WeightedSum(Loss):
             quick = ElementwiseSum(kernels, tuple(factor for factor, _ in self.terms)).quick
             object.__setattr__(self, "_quick", quick)
 
+    def _checkable(self) -> tuple[Loss, Loss]:
+        pairs = [(factor, loss._checkable()) for factor, loss in self.terms]
+        with_gradient, primitive = (
+            WeightedSum(terms=tuple((factor, pair[k]) for factor, pair in pairs)) for k in (0, 1)
+        )
+        return with_gradient, primitive
+
     # ---- the object ------------------------------------------------------------------------------------------------
 
     @staticmethod

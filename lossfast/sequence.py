@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
@@ -117,6 +118,7 @@ class CTCLoss(FramesLabelsLoss, Loss):
     batch_first: bool = flag(default=False)
     sparse: bool = flag(default=False)
 
+    uniform_mean: ClassVar[bool] = False
     _kernel: ClassVar[Any] = None  # set by _bind
 
     def _bind(self) -> None:
@@ -135,6 +137,10 @@ class CTCLoss(FramesLabelsLoss, Loss):
         )
         object.__setattr__(self, "_kernel", kernel)
         object.__setattr__(self, "_quick", kernel.quick)
+
+    def _checkable(self) -> tuple[Loss, Loss]:
+        dense = dataclasses.replace(self, sparse=False)
+        return dense, dense if self.gradient == "log_probs" else dataclasses.replace(dense, from_logits=True)
 
     # ---- beyond the five methods -----------------------------------------------------------------------------------
 
@@ -245,12 +251,14 @@ class CTCLoss(FramesLabelsLoss, Loss):
         return request.answer(self._answer(losses, share, value, denominator), grads, {})
 
     def _answer(self, losses: Array, share: Array, unreduced: Array | None, denominator: float) -> Any:
-        losses *= share
+        with np.errstate(invalid="ignore"):  # an infinite loss that weighs nothing
+            losses *= share
         if self.reduction != "none":
             return self._reduced(added(losses), denominator)
         if unreduced is None:
             return None
-        unreduced[...] = losses.reshape(unreduced.shape)
+        with np.errstate(over="ignore"):
+            unreduced[...] = losses.reshape(unreduced.shape)
         return unreduced
 
     # ---- the definition --------------------------------------------------------------------------------------------

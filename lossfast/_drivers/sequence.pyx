@@ -473,14 +473,14 @@ cdef class CTC:
             cost += sequences.frame[n] * (2 * sequences.length[n] + 1) * (GRADIENT_COST if written else STATE_COST)
         if written != NULL:
             cost += given.frames * count * written.classes * CLASS_COST
-        if self.logits:
-            cost += given.frames * count * given.classes * CLASS_COST
             around_cache = (
                 written.direct
                 and written.data != given.data
                 and written.classes * itemsize >= STREAM_ROW_BYTES
                 and given.frames * count * written.classes * itemsize >= STREAM_BYTES
             )
+        if self.logits:
+            cost += given.frames * count * given.classes * CLASS_COST
         batch.kernel = &table_of(itemsize).ctc
         batch.graded = written != NULL
         batch.zero_infinity = self.zero_infinity
