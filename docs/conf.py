@@ -11,7 +11,7 @@ sys.path = [entry for entry in sys.path if Path(entry).resolve() != HERE.parent]
 import lossfast as lf  # noqa: E402
 import lossfast.functional as F  # noqa: E402
 from lossfast import _activations  # noqa: E402
-from lossfast._loss import REGISTRY  # noqa: E402
+from lossfast._loss import REGISTRY, Loss  # noqa: E402
 
 project = "lossfast"
 version = release = lf.__version__
@@ -35,8 +35,11 @@ FUNCTIONS = {
     "activations": "Building blocks",
     "custom": "Compiled losses",
     "checks": "Checks and clipping",
+    "sequence": "CTC alignments",
     "settings": "Threads and configuration",
 }
+#: Where those names come from.
+DOCUMENTED = {"activations": _activations, "checks": lf.checks, "custom": lf.custom, "sequence": lf.sequence}
 
 
 def plain(signature: inspect.Signature) -> str:
@@ -49,17 +52,21 @@ def heading(text: str) -> str:
     return f"{text}\n{'=' * len(text)}\n\n"
 
 
+def methods_of(name: str, cls: type) -> str:
+    """Those of every loss that it has, and those that it alone has."""
+    own = [m for m in METHODS if hasattr(cls, m) and (getattr(cls, "curved", True) or "hess" not in m)]
+    own += [m for m, f in vars(cls).items() if inspect.isfunction(f) and m[0] != "_" and not hasattr(Loss, m)]
+    return "".join(f".. automethod:: {name}.{m}\n\n" for m in dict.fromkeys(own))
+
+
 def loss_page(name: str) -> str:
     cls = REGISTRY[name]
     parameters = sorted(inspect.signature(cls).parameters.values(), key=lambda p: p.name == "reduction")
-    methods = "".join(
-        f".. automethod:: {name}.{method}\n\n" for method in METHODS if cls.curved or "hess" not in method
-    )
     function = getattr(F, cls.function)
     return (
         heading(name)
         + f".. currentmodule:: lossfast\n\n.. autoclass:: {name}{plain(inspect.Signature(parameters))}\n\n"
-        + methods
+        + methods_of(name, cls)
         + ".. rubric:: As a function\n\n"
         + f".. py:function:: lossfast.functional.{cls.function}{plain(inspect.signature(function))}\n\n"
         + f"   `{name}` with its parameters as keywords; it has the methods of the class,\n"
@@ -76,10 +83,11 @@ def write(path: Path, text: str) -> None:
 
 def class_page(name: str) -> str:
     """What is no function too: a loss made of others, say."""
-    cls = getattr(lf, name)
-    own = [method for method in METHODS if hasattr(cls, method)]
-    methods = "".join(f".. automethod:: {name}.{m}\n\n" for m in own if getattr(cls, "curved", True) or "hess" not in m)
-    return heading(name) + f".. currentmodule:: lossfast\n\n.. autoclass:: {name}\n\n" + methods
+    return (
+        heading(name)
+        + f".. currentmodule:: lossfast\n\n.. autoclass:: {name}\n\n"
+        + methods_of(name, getattr(lf, name))
+    )
 
 
 def write_reference() -> None:
@@ -94,7 +102,7 @@ def write_reference() -> None:
     }
     functions = {name for name, member in public.items() if inspect.isfunction(member)}
     for page, title in FUNCTIONS.items():
-        listed = {"activations": _activations, "checks": lf.checks, "custom": lf.custom}.get(page)
+        listed = DOCUMENTED.get(page)
         names = functions & set(listed.__all__) if listed else functions
         functions = functions - names
         pages[page] = heading(title) + "\n".join(f".. autofunction:: lossfast.{name}\n" for name in sorted(names))
