@@ -180,7 +180,8 @@ typedef struct {
     int grad_swapped, grad_direct, around_cache, of_logits;
     ptrdiff_t grad_frame_stride, grad_class_stride, columns;
     const int32_t *column;       /* [labels + 1]: where the gradient by a label, and by the blank, stands */
-    const int32_t *column_class; /* [columns]: the classes that the gradient has, or NULL for all */
+    const int32_t *column_class; /* [columns]: the classes that the gradient has, or NULL for all; the first, once more,
+                                    where a sequence has fewer */
     double scale;
     ptrdiff_t interval; /* of the steps whose rows are kept: 0 for none, 1 for all */
     void *sweeps[2];    /* forward and backward; sweep_reals REALs each */

@@ -329,8 +329,9 @@ static void ctc_gradient(const CTC_SWEEP *sweep, ptrdiff_t t, const char *next) 
         const REAL *kept = (const REAL *)ctc->log_sums + 2 * t;
         const REAL max = ctc->log_sums ? kept[0] : R(0.0), log_sum = ctc->log_sums ? kept[1] : R(0.0);
         if (ctc->column_class) {
-            for (ptrdiff_t k = 0; k < columns; k++)
-                grad[k] = x[ctc->column_class[k]];
+            grad[0] = x[ctc->column_class[0]];
+            for (ptrdiff_t k = 1; k < columns; k++) /* what fills a row up counts nothing */
+                grad[k] = ctc->column_class[k] == ctc->column_class[0] ? -REAL_INF : x[ctc->column_class[k]];
             x = grad;
         }
         for (ptrdiff_t start = 0; start < columns; start += CTC_BLOCK) {
