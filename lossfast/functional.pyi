@@ -26,6 +26,7 @@ from lossfast.margin import (
     SoftMarginLoss,
 )
 from lossfast.regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss, TukeyBiweightLoss
+from lossfast.sequence import CTCLoss
 
 __all__ = [
     "binary_cross_entropy",
@@ -33,6 +34,7 @@ __all__ = [
     "contrastive_loss",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "distance_contrastive_loss",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
@@ -458,6 +460,120 @@ class _CrossEntropyLoss(LossFunction):
         weight: ArrayLike | None = None,
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
+        reduction: str = "mean",
+        sample_weight: ArrayLike | None = None,
+    ) -> Any: ...
+
+class _CTCLoss(LossFunction):
+    loss: type[CTCLoss]
+    def __call__(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        *,
+        blank: int = 0,
+        zero_infinity: bool = False,
+        gradient: str = "logits",
+        from_logits: bool = False,
+        batch_first: bool = False,
+        sparse: bool = False,
+        reduction: str = "mean",
+        sample_weight: ArrayLike | None = None,
+        out: Any = None,
+    ) -> Any: ...
+    def value_and_grad(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        *,
+        blank: int = 0,
+        zero_infinity: bool = False,
+        gradient: str = "logits",
+        from_logits: bool = False,
+        batch_first: bool = False,
+        sparse: bool = False,
+        reduction: str = "mean",
+        sample_weight: ArrayLike | None = None,
+        wrt: str | tuple[str, ...] | None = None,
+        grad_output: ArrayLike | None = None,
+        out: Any = None,
+    ) -> tuple[Any, Any]: ...
+    def grad(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        *,
+        blank: int = 0,
+        zero_infinity: bool = False,
+        gradient: str = "logits",
+        from_logits: bool = False,
+        batch_first: bool = False,
+        sparse: bool = False,
+        reduction: str = "mean",
+        sample_weight: ArrayLike | None = None,
+        wrt: str | tuple[str, ...] | None = None,
+        grad_output: ArrayLike | None = None,
+        out: Any = None,
+    ) -> Any: ...
+    def grad_hess(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        *,
+        blank: int = 0,
+        zero_infinity: bool = False,
+        gradient: str = "logits",
+        from_logits: bool = False,
+        batch_first: bool = False,
+        sparse: bool = False,
+        reduction: str = "mean",
+        sample_weight: ArrayLike | None = None,
+        wrt: str | tuple[str, ...] | None = None,
+        grad_output: ArrayLike | None = None,
+        out: Any = None,
+        curvature: str = "exact",
+    ) -> tuple[Any, Any]: ...
+    def value_grad_hess(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        *,
+        blank: int = 0,
+        zero_infinity: bool = False,
+        gradient: str = "logits",
+        from_logits: bool = False,
+        batch_first: bool = False,
+        sparse: bool = False,
+        reduction: str = "mean",
+        sample_weight: ArrayLike | None = None,
+        wrt: str | tuple[str, ...] | None = None,
+        grad_output: ArrayLike | None = None,
+        out: Any = None,
+        curvature: str = "exact",
+    ) -> tuple[Any, Any, Any]: ...
+    def reference(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike,
+        target_lengths: ArrayLike,
+        *,
+        blank: int = 0,
+        zero_infinity: bool = False,
+        gradient: str = "logits",
+        from_logits: bool = False,
+        batch_first: bool = False,
+        sparse: bool = False,
         reduction: str = "mean",
         sample_weight: ArrayLike | None = None,
     ) -> Any: ...
@@ -2129,6 +2245,7 @@ binary_cross_entropy_with_logits: _BCEWithLogitsLoss
 contrastive_loss: _ContrastiveLoss
 cosine_embedding_loss: _CosineEmbeddingLoss
 cross_entropy: _CrossEntropyLoss
+ctc_loss: _CTCLoss
 distance_contrastive_loss: _DistanceContrastiveLoss
 gaussian_nll_loss: _GaussianNLLLoss
 hinge_embedding_loss: _HingeEmbeddingLoss

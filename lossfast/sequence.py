@@ -227,9 +227,10 @@ class CTCLoss(FramesLabelsLoss, Loss):
             return request.answer(self._answer(losses, share, value, denominator), {}, {})
 
         scale, cotangents = self._scale(denominator, cotangent)
-        scales = share * scale
-        for factor in cotangents:
-            scales *= np.broadcast_to(factor, shape).reshape(-1)
+        with np.errstate(invalid="ignore"):  # weights that are all 0 leave an infinite scale
+            scales = share * scale
+            for factor in cotangents:
+                scales *= np.broadcast_to(factor, shape).reshape(-1)
         if self.sparse:
             if request.out is not None:
                 raise ValueError("out: a sparse gradient has the shape of its columns; expected None with sparse=True")
