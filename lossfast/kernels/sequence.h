@@ -193,15 +193,15 @@ static void ctc_emissions(CTC_SWEEP *sweep, ptrdiff_t step, int first_visit) {
     for (ptrdiff_t l = L; l < sweep->states; l++)
         m[l] = -REAL_INF;
     const REAL blank = (x[ctc->label[L]] - max) - log_sum;
-    IREAL bad = !(blank < REAL_INF) | (log_sum != log_sum);
-#pragma omp simd reduction(| : bad)
+    REAL worst = R(0.0); /* a number: of integers and doubles SSE2 makes no vectors */
+#pragma omp simd reduction(max : worst)
     for (ptrdiff_t l = 0; l < sweep->states; l++) {
         const REAL log_prob = (m[l] - max) - log_sum;
-        bad |= !(log_prob < REAL_INF);
+        worst = log_prob < REAL_INF ? worst : REAL_INF;
         ctc_exp(log_prob, &m[l], &e[l]);
     }
     ctc_exp(blank, &sweep->blank_m, &sweep->blank_e);
-    sweep->bad |= bad != 0;
+    sweep->bad |= worst > R(0.0) || !(blank < REAL_INF) || log_sum != log_sum;
 }
 
 /* u of one blank and one label; with the emissions they are the row's next. */
