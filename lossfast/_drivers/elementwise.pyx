@@ -221,7 +221,7 @@ cdef void choose_sum_loop(Call *call, bint summed) noexcept nogil:
     call.produced[LF_OUT_VALUE] = 0
     call.around_cache = 0
     if call.wanted[LF_OUT_GRAD] and grad.direct and call.n * call.itemsize >= STREAM_BYTES:
-        call.around_cache = <size_t> grad.data % 16 == 0
+        call.around_cache = 1
         for k in range(call.operands):
             if call.operand[k].data == grad.data:  # in place: in the cache already
                 call.around_cache = 0

@@ -309,29 +309,21 @@ static double sum(const void *values_, ptrdiff_t n) {
     return sum_of_lanes(lanes, LF_SUM_LANES);
 }
 
-/* One element for each lane, written as they stand or around the cache. Sixteen bytes at a time then, because NumPy
- * aligns to no more; the processor joins them to lines. The lock that ends a thread's turn orders these stores before
- * what follows. */
-static ALWAYS_INLINE void put_lanes(REAL *to, const REAL *from, int around_cache) {
-#if defined(__SSE2__)
-    if (around_cache) {
-        for (size_t byte = 0; byte < LF_SUM_LANES * sizeof(REAL); byte += sizeof(__m128i))
-            _mm_stream_si128((__m128i *)(void *)((char *)to + byte),
-                             _mm_loadu_si128((const __m128i *)(const void *)((const char *)from + byte)));
-        return;
-    }
-#endif
-    (void)around_cache;
-    memcpy(to, from, LF_SUM_LANES * sizeof(REAL));
+/* ---- around the cache ----------------------------------------------------------------------------------------- */
+
+/* What is written whole cache lines at a time does not have to be read for ownership first, and throws nothing out of
+ * the cache. The lock that ends a thread's turn orders these stores before what follows. */
+enum { LF_LINE = 64 / sizeof(REAL) };
+
+/* How many numbers there are before the first whole line, of n. */
+static ptrdiff_t before_line(const REAL *to, ptrdiff_t n) {
+    const ptrdiff_t before = (ptrdiff_t)(-(uintptr_t)to % 64 / sizeof(REAL));
+    return before < n ? before : n;
 }
 
-/* n numbers around the cache: whole lines, between what it takes to reach the first of them and the rest. */
-static void put_around_cache(REAL *to, const REAL *from, ptrdiff_t n) {
-    enum { LINE = 64 / sizeof(REAL) };
-    ptrdiff_t i = 0;
-    for (; i < n && (uintptr_t)(to + i) % (LINE * sizeof(REAL)); i++)
-        to[i] = from[i];
-    for (; i + LINE <= n; i += LINE) {
+/* The lines from number i, where one begins, as far as they are whole before `end`; returns where that is. */
+static ALWAYS_INLINE ptrdiff_t put_lines(REAL *to, const REAL *from, ptrdiff_t i, ptrdiff_t end) {
+    for (; i + LF_LINE <= end; i += LF_LINE) {
         void *line = to + i;
 #if defined(__AVX512F__)
         _mm512_stream_si512(line, _mm512_loadu_si512(from + i));
@@ -339,11 +331,17 @@ static void put_around_cache(REAL *to, const REAL *from, ptrdiff_t n) {
         for (int k = 0; k < 4; k++)
             _mm_stream_si128((__m128i *)line + k, _mm_loadu_si128((const __m128i *)(const void *)(from + i) + k));
 #else
-        memcpy(line, from + i, LINE * sizeof(REAL));
+        memcpy(line, from + i, 64);
 #endif
     }
-    for (; i < n; i++)
-        to[i] = from[i];
+    return i;
+}
+
+/* n numbers; those beside the whole lines as usual. */
+static void put_around_cache(REAL *to, const REAL *from, ptrdiff_t n) {
+    const ptrdiff_t before = before_line(to, n), end = put_lines(to, from, before, n);
+    memcpy(to, from, (size_t)before * sizeof(REAL));
+    memcpy(to + end, from + end, (size_t)(n - end) * sizeof(REAL));
 }
 
 /* What the lanes read a little later. The processor's own prefetching stops at every page. */

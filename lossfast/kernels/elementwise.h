@@ -84,12 +84,15 @@ typedef struct {
     }
 
 /* Some lanes at a time: computed, their values added up, their gradients written while the next are on their way. The
- * lanes are those of sum(), so that the bits are too. */
+ * lanes are those of sum(), so that the bits are too. Around the cache the lines follow the lanes at a distance, since
+ * what was just stored cannot be loaded across its ends. */
 #define LF_SUM_LOOP(name, suffix, OPERANDS, PARAMETERS, GRAD)                                                          \
     static int name##suffix(ptrdiff_t n, const void *const *operands, const lf_settings *settings, void *grad_,        \
                             int around_cache, double *sum_) {                                                          \
         LF_LOOP_INPUTS(OPERANDS)                                                                                       \
         REAL *grad = grad_;                                                                                            \
+        REAL block[LF_BLOCK], *to = around_cache ? block : grad;                                                       \
+        ptrdiff_t line = around_cache ? before_line(grad, n) : 0;                                                      \
         double sums[LF_SUM_LANES] = {0};                                                                               \
         IREAL invalid = 0;                                                                                             \
         for (ptrdiff_t start = 0; start < n; start += LF_SUM_LANES) {                                                  \
@@ -100,16 +103,23 @@ typedef struct {
                     LF_FETCH OPERANDS                                                                                  \
                 }                                                                                                      \
                 LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, LF_SUM_LANES)                                            \
-                if (GRAD)                                                                                              \
-                    put_lanes(grad + start, slope, around_cache);                                                      \
+                if (GRAD) {                                                                                            \
+                    memcpy(to + start, slope, sizeof slope);                                                           \
+                    if (around_cache)                                                                                  \
+                        line = put_lines(grad, block, line, start - LF_SUM_LANES);                                     \
+                }                                                                                                      \
             } else {                                                                                                   \
                 LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, lanes)                                                   \
                 if (GRAD)                                                                                              \
-                    memcpy(grad + start, slope, (size_t)lanes * sizeof(REAL));                                         \
+                    memcpy(to + start, slope, (size_t)lanes * sizeof(REAL));                                           \
             }                                                                                                          \
         }                                                                                                              \
+        if (GRAD && around_cache) {                                                                                    \
+            memcpy(grad, block, (size_t)before_line(grad, n) * sizeof(REAL));                                          \
+            put_around_cache(grad + line, block + line, n - line);                                                     \
+        }                                                                                                              \
         *sum_ = sum_of_lanes(sums, LF_SUM_LANES);                                                                      \
-        (void)grad;                                                                                                    \
+        (void)grad, (void)to, (void)line;                                                                              \
         return invalid != 0;                                                                                           \
     }
 
