@@ -28,7 +28,16 @@ from lossfast import (
     sequence,
 )
 from lossfast._activations import log_sigmoid, log_softmax, logsumexp, sigmoid, softmax, softplus
-from lossfast._config import __version__, config, get_num_threads, openmp_enabled, set_num_threads, show_config
+from lossfast._config import (
+    __version__,
+    config,
+    get_kept_memory,
+    get_num_threads,
+    openmp_enabled,
+    set_kept_memory,
+    set_num_threads,
+    show_config,
+)
 from lossfast.checks import *
 from lossfast.classification import *
 from lossfast.composition import *
@@ -45,11 +54,13 @@ __all__ = [
     "__version__",
     "config",
     "functional",
+    "get_kept_memory",
     "get_num_threads",
     "log_sigmoid",
     "log_softmax",
     "logsumexp",
     "openmp_enabled",
+    "set_kept_memory",
     "set_num_threads",
     "show_config",
     "sigmoid",

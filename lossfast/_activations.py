@@ -11,6 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from lossfast import _arrays
 from lossfast._drivers.elementwise import map_array
 from lossfast._drivers.rowwise import Rowwise
+from lossfast._drivers.runtime import empty_like
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -26,7 +27,7 @@ def _result(original: Array, x: Array, out: Any) -> tuple[Array, Array]:
     if dtype.itemsize > 8:
         dtype = np.dtype(np.float64)
     if out is None:
-        return x, np.empty_like(x, dtype=dtype, subok=False)
+        return x, empty_like(x, dtype)
     _arrays.checked_out(out, "out", x.shape, dtype)
     return _arrays.separated(x, [out], elementwise=True), out
 

@@ -12,7 +12,9 @@ from lossfast._drivers.runtime import (
     active_isa,
     available_isas,
     built_isas,
+    kept_bytes,
     openmp_version,
+    set_kept_bytes,
     set_thread_count,
     thread_count,
     use_isa,
@@ -42,6 +44,24 @@ def get_num_threads() -> int:
     return threads
 
 
+def set_kept_memory(most: int) -> None:
+    """Keep at most so many bytes of freed results for the next ones; 0 keeps none.
+
+    A result of a great array costs more in page faults than its computation does, so its memory is used again. By
+    default 256 MiB at most are kept; pages of the greater results the system may take back whenever it needs them.
+    The environment variable ``LOSSFAST_KEPT_MEMORY`` does the same.
+    """
+    if isinstance(most, bool) or not isinstance(most, int | np.integer) or not 0 <= most < 2**63:
+        raise ValueError(f"most = {most!r}: expected a number of bytes, 0 or more")
+    set_kept_bytes(int(most))
+
+
+def get_kept_memory() -> tuple[int, int]:
+    """Bytes of freed results that are kept now, and how many are at most."""
+    now, most = kept_bytes()
+    return now, most
+
+
 def openmp_enabled() -> bool:
     """Whether this build has threads at all."""
     return bool(openmp_version())
@@ -57,6 +77,7 @@ def config() -> dict[str, object]:
         "built": built_isas(),
         "OpenMP": str(specification) if specification else "none (serial build)",
         "threads": get_num_threads(),
+        "kept memory": f"{get_kept_memory()[1]} bytes at most",
         "machine": platform.machine(),
         "Python": platform.python_version(),
         "NumPy": np.__version__,
@@ -70,7 +91,7 @@ def show_config() -> None:
 
 
 def _apply_environment() -> None:
-    """Obey LOSSFAST_ISA and LOSSFAST_NUM_THREADS; a value that cannot be obeyed stops the import."""
+    """Obey the environment variables LOSSFAST_*; a value that cannot be obeyed stops the import."""
     isa = os.environ.get("LOSSFAST_ISA")
     available = available_isas()
     if isa and isa not in available:
@@ -85,6 +106,11 @@ def _apply_environment() -> None:
                 f"LOSSFAST_NUM_THREADS = {threads!r}: expected an integer from 1 to {MOST_THREADS}, or unset it"
             )
         set_thread_count(int(threads))
+    memory = os.environ.get("LOSSFAST_KEPT_MEMORY")
+    if memory:
+        if not memory.isdecimal() or int(memory) >= 2**63:
+            raise ImportError(f"LOSSFAST_KEPT_MEMORY = {memory!r}: expected a number of bytes, 0 or more, or unset it")
+        set_kept_bytes(int(memory))
 
 
 _apply_environment()

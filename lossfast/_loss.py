@@ -16,6 +16,7 @@ import numpy as np
 
 from lossfast import _arrays
 from lossfast._arrays import Array, Shape
+from lossfast._drivers.runtime import empty_like
 from lossfast._methods import DEFAULTS, METHODS, describe
 
 if TYPE_CHECKING:
@@ -480,7 +481,7 @@ class Result:
         elif self.own is not None:
             self.array = self.own.reshape(self.shape)
         else:
-            self.array = np.empty_like(argument, dtype=self.dtype, subok=False)
+            self.array = empty_like(argument, self.dtype)
 
     def finish(self) -> Array:
         """The array that the caller gets."""
@@ -489,7 +490,9 @@ class Result:
             result = _arrays.sum_to(result, self.shape, self.dtype)
             if self.own is not None:
                 self.own[...] = result.reshape(self.shown)
-        return result.reshape(self.shown) if self.own is None else self.own
+        if self.own is not None:
+            return self.own
+        return result if result.shape == self.shown else result.reshape(self.shown)
 
 
 def caller_arrays(request: Request, value: Array | None, results: Iterable[Result]) -> list[Array]:

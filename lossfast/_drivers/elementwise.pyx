@@ -23,6 +23,7 @@ from lossfast._drivers.runtime cimport (
     MEAN,
     NONE,
     describe,
+    empty,
     lf_array,
     lf_curvature,
     lf_elementwise,
@@ -282,7 +283,7 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
 cdef object new_result(Call *call, int which, cnp.ndarray like):
     """A fresh array for an output of the call, alike in shape and dtype."""
     cdef cnp.ndarray result
-    result = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(like), cnp.PyArray_DIMS(like), cnp.PyArray_TYPE(like), 0)
+    result = empty(cnp.PyArray_NDIM(like), cnp.PyArray_DIMS(like), cnp.PyArray_TYPE(like))
     call.wanted[which] = call.output[which].direct = 1
     call.output[which].data = <char *> cnp.PyArray_DATA(result)
     return result

@@ -17,6 +17,7 @@ from lossfast._drivers.runtime cimport (
     NONE,
     SUM,
     describe,
+    empty,
     lf_array,
     lf_pair_settings,
     lf_pairs,
@@ -361,13 +362,13 @@ cdef class Pairwise:
         call.value_wanted = self.reduction == NONE
         value = None
         if call.value_wanted:
-            array = value = cnp.PyArray_EMPTY(ndim - 1, cnp.PyArray_DIMS(first), cnp.PyArray_TYPE(first), 0)
+            array = value = empty(ndim - 1, cnp.PyArray_DIMS(first), cnp.PyArray_TYPE(first))
             call.value.data = <char *> cnp.PyArray_DATA(array)
             call.value.direct = 1
         grads = []
         if order:
             for k in range(self.embeddings):
-                array = cnp.PyArray_EMPTY(ndim, cnp.PyArray_DIMS(first), cnp.PyArray_TYPE(first), 0)
+                array = empty(ndim, cnp.PyArray_DIMS(first), cnp.PyArray_TYPE(first))
                 grads.append(array)
                 plain_table(&call, GRADS + k, array, dims)
         execute(&call, &value_sum)

@@ -22,6 +22,7 @@ from lossfast._drivers.runtime cimport (
     NONE,
     SUM,
     describe,
+    empty,
     lf_array,
     lf_curvature,
     lf_prefetch,
@@ -666,8 +667,8 @@ cdef class Rowwise:
         for which in range(TABLES):
             call.used[which] = call.in_place[which] = 0
         dims[0] = call.rows
-        grad = cnp.PyArray_EMPTY(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0) if order > 0 else None
-        hess = cnp.PyArray_EMPTY(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0) if order > 1 else None
+        grad = empty(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x)) if order > 0 else None
+        hess = empty(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x)) if order > 1 else None
         for which, table in ((INPUT, x), (GRAD, grad), (HESS, hess)):
             if table is None:
                 continue
@@ -693,7 +694,7 @@ cdef class Rowwise:
         call.value_wanted = self.reduction == NONE
         value = None
         if call.value_wanted:
-            array = value = cnp.PyArray_EMPTY(1, cnp.PyArray_DIMS(y), cnp.PyArray_TYPE(x), 0)
+            array = value = empty(1, cnp.PyArray_DIMS(y), cnp.PyArray_TYPE(x))
             call.value.data = <char *> cnp.PyArray_DATA(array)
             call.value.direct = 1
         execute(&call, &value_sum)

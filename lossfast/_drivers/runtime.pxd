@@ -200,6 +200,7 @@ cdef int team(double serial_nanoseconds, Py_ssize_t blocks) noexcept nogil
 cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexcept nogil
 cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
 
+cdef cnp.ndarray empty(int ndim, cnp.npy_intp *dims, int type)
 cdef int kind_of(cnp.dtype dtype) except -1
 cdef int describe(object array, object shape, lf_array *described) except -1
 cdef int settle(

@@ -12,6 +12,7 @@ from lossfast._drivers.runtime cimport (
     LF_FLOAT64,
     MEAN,
     NONE,
+    empty,
     kind_of,
     lf_ctc,
     lf_ctc_kernel,
@@ -211,7 +212,7 @@ cdef const int64_t *integers(cnp.ndarray array, list kept) except NULL:
     return <const int64_t *> cnp.PyArray_DATA(array)
 
 
-cdef cnp.ndarray empty(Py_ssize_t length, int type):
+cdef cnp.ndarray vector(Py_ssize_t length, int type):
     return cnp.PyArray_EMPTY(1, <cnp.npy_intp *> &length, type, 0)
 
 
@@ -270,8 +271,8 @@ cdef class Sequences:
         if not rows and labels != most:
             self.refuse("targets", -1)
             return
-        self.frames, self.lengths = empty(self.count, cnp.NPY_INTP), empty(self.count, cnp.NPY_INTP)
-        self.labels, self.feasible = empty(labels + self.count, cnp.NPY_INT32), empty(self.count, cnp.NPY_BOOL)
+        self.frames, self.lengths = vector(self.count, cnp.NPY_INTP), vector(self.count, cnp.NPY_INTP)
+        self.labels, self.feasible = vector(labels + self.count, cnp.NPY_INT32), vector(self.count, cnp.NPY_BOOL)
         self.frame = <Py_ssize_t *> cnp.PyArray_DATA(self.frames)
         self.length = <Py_ssize_t *> cnp.PyArray_DATA(self.lengths)
         self.label = <int32_t *> cnp.PyArray_DATA(self.labels)
@@ -299,7 +300,7 @@ cdef class Sequences:
 
 cdef cnp.ndarray longest_first(Sequences sequences):
     """The order of the sequences that keeps all threads busy to the end."""
-    cdef cnp.ndarray order = empty(sequences.count, cnp.NPY_INTP)
+    cdef cnp.ndarray order = vector(sequences.count, cnp.NPY_INTP)
     cdef Py_ssize_t *place = <Py_ssize_t *> cnp.PyArray_DATA(order)
     cdef Py_ssize_t n
     cdef bint alike = True
@@ -415,7 +416,7 @@ cdef class CTC:
         sequences = Sequences(y, input_lengths, target_lengths, given.frames, given.classes, self.blank)
         if sequences.fault is not None:
             return None
-        shares = empty(given.count, cnp.NPY_DOUBLE)
+        shares = vector(given.count, cnp.NPY_DOUBLE)
         share = <double *> cnp.PyArray_DATA(shares)
         for n in range(given.count):
             share[n] = 1.0 / max(sequences.length[n], 1) if self.reduction == MEAN else 1.0
@@ -423,7 +424,7 @@ cdef class CTC:
             denominator = <double> given.count
         grad = None
         if order > 0:
-            grad = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+            grad = empty(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x))
             describe(&written, grad, itemsize, self.batch_first)
             scales = shares * (1.0 / denominator)
         values = self.compute(
@@ -465,7 +466,7 @@ cdef class CTC:
         cdef Task task
         cdef Sequence *s
         cdef char *memory
-        cdef cnp.ndarray order = longest_first(sequences), values = empty(count, cnp.NPY_DOUBLE)
+        cdef cnp.ndarray order = longest_first(sequences), values = vector(count, cnp.NPY_DOUBLE)
         cdef double *value = <double *> cnp.PyArray_DATA(values)
         for n in range(count):
             longest = max(longest, sequences.frame[n])
