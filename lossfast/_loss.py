@@ -155,7 +155,7 @@ def _checked_parameter(name: str, value: Any, metadata: Mapping[str, Any]) -> An
     return value
 
 
-def _never(arrays: tuple[Any, ...], order: int) -> None:
+def _never(arrays: tuple[Any, ...], order: int, out: Any = None) -> None:
     """The quick entry of a loss that has none."""
 
 
@@ -200,8 +200,8 @@ class Loss:
     uniform_mean: ClassVar[bool] = True
     #: Values of `reduction`.
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
-    #: The way of a plain call: (arrays, order) to value, (value, grad) or (value, grad, hess); None where there is more
-    #: to do. Set by `_bind`.
+    #: The way of a plain call: (arrays, order, the caller's array for the gradient or None) to value, (value, grad) or
+    #: (value, grad, hess); None where there is more to do. Set by `_bind`.
     _quick: ClassVar[Any] = staticmethod(_never)
 
     reduction: str = "mean"
@@ -299,8 +299,9 @@ class Loss:
                 f"{type(self).__name__}.{method}() got an unexpected keyword argument {unknown.pop()!r}: it takes "
                 f"{', '.join((*self.arrays, *asked.keywords))}"
             )
-        if all(options[name] is DEFAULTS[name] for name in options):
-            result = self._quick(arrays, asked.order)
+        out = options.get("out")
+        if (out is None or asked.order == 1) and all(options[k] is DEFAULTS[k] for k in options if k != "out"):
+            result = self._quick(arrays, asked.order, out)
             if result is not None:
                 return result if asked.value else result[1] if asked.order == 1 else result[1:]
         return self._evaluate(arrays, Request(asked.value, asked.order, **{**DEFAULTS, **options}))

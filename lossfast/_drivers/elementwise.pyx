@@ -23,7 +23,6 @@ from lossfast._drivers.runtime cimport (
     MEAN,
     NONE,
     describe,
-    empty,
     lf_array,
     lf_curvature,
     lf_elementwise,
@@ -33,6 +32,7 @@ from lossfast._drivers.runtime cimport (
     lf_table,
     padded,
     reduction_code,
+    result_like,
     run,
     settle,
     table_of,
@@ -280,10 +280,11 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     return 0
 
 
-cdef object new_result(Call *call, int which, cnp.ndarray like):
-    """A fresh array for an output of the call, alike in shape and dtype."""
-    cdef cnp.ndarray result
-    result = empty(cnp.PyArray_NDIM(like), cnp.PyArray_DIMS(like), cnp.PyArray_TYPE(like))
+cdef object new_result(Call *call, int which, cnp.ndarray like, object out=None, tuple arrays=()):
+    """An array for an output of the call, alike in shape and dtype; None if the caller's own does not serve."""
+    cdef cnp.ndarray result = result_like(like, out, arrays)
+    if result is None:
+        return None
     call.wanted[which] = call.output[which].direct = 1
     call.output[which].data = <char *> cnp.PyArray_DATA(result)
     return result
@@ -379,18 +380,21 @@ cdef class Elementwise:
         set_loop(call, kernel, order > 0, order > 1, order > 0 and self.others, LF_EXACT)
         return True
 
-    def quick(self, tuple arrays, int order):
+    def quick(self, tuple arrays, int order, out=None):
         """Value, gradient and Hessian, as many as `order` says, of a plain call inside the domain; None for others.
 
-        One result comes by itself, several in a tuple; so do the gradients by one prediction or by several.
+        One result comes by itself, several in a tuple; so do the gradients by one prediction or by several. `out`: the
+        caller's array for the gradient, if there is one.
         """
         cdef Call call
         cdef double value_sum
         if not self.prepare(arrays, order, &call):
             return None
         first = <cnp.ndarray> arrays[0]
+        grad = self.new_results(&call, LF_OUT_GRAD, first, out, arrays) if order > 0 else None
+        if order > 0 and grad is None:
+            return None
         value = new_result(&call, LF_OUT_VALUE, first) if self.reduction == NONE else None
-        grad = self.new_results(&call, LF_OUT_GRAD, first) if order > 0 else None
         hess = self.new_results(&call, LF_OUT_HESS, first) if order > 1 else None
         execute(&call, NULL if self.reduction == NONE else &value_sum)
         if call.invalid:
@@ -399,10 +403,12 @@ cdef class Elementwise:
             value = value_sum / call.divisor
         return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
 
-    cdef object new_results(self, Call *call, int which, cnp.ndarray like):
-        """Fresh arrays for the derivatives by the predictions."""
+    cdef object new_results(self, Call *call, int which, cnp.ndarray like, object out=None, tuple arrays=()):
+        """Arrays for the derivatives by the predictions; None if the caller's own does not serve."""
         if not self.others:
-            return new_result(call, which, like)
+            return new_result(call, which, like, out, arrays)
+        if out is not None:
+            return None
         return tuple([new_result(call, which + <int> k, like) for k in self.predictions])
 
     def run(
@@ -589,7 +595,7 @@ cdef class ElementwiseSum:
         self.kernels = kernels
         self.factors = factors
 
-    def quick(self, tuple arrays, int order):
+    def quick(self, tuple arrays, int order, out=None):
         """As of one kernel."""
         cdef SumCall summed
         cdef Elementwise lead = self.kernels[0], kernel
@@ -609,8 +615,10 @@ cdef class ElementwiseSum:
                     return None
                 factor[m] = self.factors[m]
             first = <cnp.ndarray> arrays[0]
+            grad = lead.new_results(summed.calls, LF_OUT_GRAD, first, out, arrays) if order > 0 else None
+            if order > 0 and grad is None:
+                return None
             value = new_result(summed.calls, LF_OUT_VALUE, first) if lead.reduction == NONE else None
-            grad = lead.new_results(summed.calls, LF_OUT_GRAD, first) if order > 0 else None
             hess = lead.new_results(summed.calls, LF_OUT_HESS, first) if order > 1 else None
             values = execute_sum(&summed, lead.reduction != NONE)
         finally:

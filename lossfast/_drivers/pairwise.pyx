@@ -288,7 +288,7 @@ cdef class Pairwise:
         for k in range(LF_MAX_EMBEDDINGS):
             call.settings.lengths[k] = features
 
-    def quick(self, tuple arrays, int order):
+    def quick(self, tuple arrays, int order, out=None):
         """Value, and the gradients by all embeddings if `order` is 1, of plain arrays; None where there is more to do.
 
         Plain: embeddings alike in shape, (N, D) or (D), and in native float dtype, aligned, C-contiguous, not empty; a
@@ -300,7 +300,7 @@ cdef class Pairwise:
         cdef Py_ssize_t features
         cdef int k, ndim, axis, kind
         cdef double value_sum
-        if type(arrays[0]) is not cnp.ndarray:
+        if type(arrays[0]) is not cnp.ndarray or out is not None:
             return None
         first = <cnp.ndarray> arrays[0]
         ndim = cnp.PyArray_NDIM(first)

@@ -32,6 +32,7 @@ from lossfast._drivers.runtime cimport (
     lf_table,
     padded,
     reduction_code,
+    result_like,
     run,
     settle,
     table_of,
@@ -611,11 +612,12 @@ cdef class Rowwise:
         call.ignoring = self.ignoring
         call.ignore_index = self.ignore_index
 
-    def quick(self, tuple arrays, int order):
+    def quick(self, tuple arrays, int order, out=None):
         """Value, gradient and Hessian, as many as `order` says, of plain rows; None where there is more to do.
 
         Plain: the input an (N, C) native float array, aligned and C-contiguous, the target N contiguous int64 labels
-        that are all inside or ignored, not all ignored, or as many lists of them; no weights.
+        that are all inside or ignored, not all ignored, or as many lists of them; no weights. `out`: the caller's array
+        for the gradient, if there is one.
         """
         cdef cnp.ndarray x, y, array
         cdef Call call
@@ -667,7 +669,9 @@ cdef class Rowwise:
         for which in range(TABLES):
             call.used[which] = call.in_place[which] = 0
         dims[0] = call.rows
-        grad = empty(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x)) if order > 0 else None
+        grad = result_like(x, out, arrays) if order > 0 else None
+        if order > 0 and grad is None:
+            return None
         hess = empty(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x)) if order > 1 else None
         for which, table in ((INPUT, x), (GRAD, grad), (HESS, hess)):
             if table is None:

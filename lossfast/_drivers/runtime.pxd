@@ -201,6 +201,7 @@ cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexc
 cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
 
 cdef cnp.ndarray empty(int ndim, cnp.npy_intp *dims, int type)
+cdef cnp.ndarray result_like(cnp.ndarray like, object out, tuple arrays)
 cdef int kind_of(cnp.dtype dtype) except -1
 cdef int describe(object array, object shape, lf_array *described) except -1
 cdef int settle(

@@ -162,6 +162,40 @@ cdef cnp.ndarray empty(int ndim, cnp.npy_intp *dims, int type):
         cnp.PyDataMem_SetHandler(previous)
 
 
+cdef inline bint disjoint(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two C-contiguous arrays share no byte."""
+    cdef const char *start = <const char *> cnp.PyArray_DATA(a)
+    cdef const char *other = <const char *> cnp.PyArray_DATA(b)
+    return start + cnp.PyArray_NBYTES(a) <= other or other + cnp.PyArray_NBYTES(b) <= start
+
+
+cdef cnp.ndarray result_like(cnp.ndarray like, object out, tuple arrays):
+    """Where the derivative by a C-contiguous array goes: to `out`, or to a fresh array where that is None.
+
+    None if `out` is not as plain as the call, whose `arrays` it must not share memory with.
+    """
+    cdef cnp.ndarray own
+    cdef int axis
+    if out is None:
+        return empty(cnp.PyArray_NDIM(like), cnp.PyArray_DIMS(like), cnp.PyArray_TYPE(like))
+    if type(out) is not cnp.ndarray:
+        return None
+    own = <cnp.ndarray> out
+    if (
+        cnp.PyArray_TYPE(own) != cnp.PyArray_TYPE(like)
+        or not cnp.PyArray_ISCARRAY(own)
+        or cnp.PyArray_NDIM(own) != cnp.PyArray_NDIM(like)
+    ):
+        return None
+    for axis in range(cnp.PyArray_NDIM(like)):
+        if cnp.PyArray_DIM(own, axis) != cnp.PyArray_DIM(like, axis):
+            return None
+    for array in arrays:
+        if not disjoint(own, <cnp.ndarray> array):
+            return None
+    return own
+
+
 def empty_like(cnp.ndarray array, dtype):
     """As np.empty_like, likewise."""
     if cnp.PyArray_NBYTES(array) < LF_BUFFER_BYTES:

@@ -12,13 +12,13 @@ from lossfast._drivers.runtime cimport (
     LF_FLOAT64,
     MEAN,
     NONE,
-    empty,
     kind_of,
     lf_ctc,
     lf_ctc_kernel,
     lf_kind,
     padded,
     reduction_code,
+    result_like,
     run,
     table_of,
     team,
@@ -375,10 +375,11 @@ cdef class CTC:
             NULL if columns is None else <int32_t *> cnp.PyArray_DATA(column_classes),
         )
 
-    def quick(self, tuple arrays, int order):
+    def quick(self, tuple arrays, int order, out=None):
         """Value and gradient, if `order` asks for it, of plain arrays; None where there is more to do.
 
-        Plain: native float arrays in C order with integers beside them that are all in bounds, and no weights.
+        Plain: native float arrays in C order with integers beside them that are all in bounds, and no weights. `out`:
+        the caller's array for the gradient, if there is one.
         """
         cdef cnp.ndarray x, y, input_lengths, target_lengths, values, shares, scales, grad
         cdef Sequences sequences
@@ -424,7 +425,9 @@ cdef class CTC:
             denominator = <double> given.count
         grad = None
         if order > 0:
-            grad = empty(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x))
+            grad = result_like(x, out, (x,))  # the integers are copies
+            if grad is None:
+                return None
             describe(&written, grad, itemsize, self.batch_first)
             scales = shares * (1.0 / denominator)
         values = self.compute(
