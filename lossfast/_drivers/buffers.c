@@ -1,7 +1,7 @@
 /* A fresh gradient beyond the cache costs more in page faults than its computation does, and one that begins within a
  * cache line has all its vectors split. So results begin on a line, great ones ask for huge pages, and some that were
- * freed are kept for the next call, which mostly wants as many bytes. The system may take their pages back whenever it
- * needs them (MADV_FREE), and they cost a page fault then, as new ones do. */
+ * freed are kept for the next call, which mostly wants as many bytes. Great ones are offered to the system meanwhile
+ * (MADV_FREE): what it takes because memory is short costs a page fault again, as new memory does. */
 #define _GNU_SOURCE
 #include "buffers.h"
 
@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #endif
 
-enum { LINE = 64, HUGE_PAGE = 2 << 20, HUGE_FROM = 2 * HUGE_PAGE, PLACES = 16 };
+enum { LINE = 64, HUGE_PAGE = 2 << 20, HUGE_FROM = 2 * HUGE_PAGE, OFFERED_FROM = 32 << 20, PLACES = 16 };
 
 /* One line before the memory that is handed out. */
 typedef struct {
@@ -61,12 +61,8 @@ static void free_block(char *block) {
 #endif
 }
 
-/* What a block for `size` bytes takes; 0 if there are not so many. Great ones are whole pages, so that a page that is
- * given back is all theirs. */
-static size_t block_bytes(size_t size) {
-    const size_t unit = size < LF_BUFFER_BYTES ? LINE : 4096;
-    return size > SIZE_MAX - 2 * HUGE_PAGE ? 0 : (size + LINE + unit - 1) / unit * unit;
-}
+/* What a block for `size` bytes takes, in whole lines; 0 if there are not so many. */
+static size_t block_bytes(size_t size) { return size > SIZE_MAX - 2 * LINE ? 0 : (size + 2 * LINE - 1) / LINE * LINE; }
 
 /* Take out a kept block, the newest of so many bytes, or the oldest with 0; NULL if there is none. */
 static char *take(size_t bytes) {
@@ -117,8 +113,9 @@ void lf_buffer_free(void *context, void *memory, size_t size) {
     kept[places++] = (KEPT){block, bytes};
     kept_bytes += bytes;
 #if defined(MADV_FREE)
-    if (bytes >= HUGE_FROM) /* of small pages it costs as much as the computation */
-        madvise((void *)(((uintptr_t)block + 4095) & ~(uintptr_t)4095), (bytes - 4095) & ~(size_t)4095, MADV_FREE);
+    /* Whole huge pages, which a block begins with: a part would split one. Of less it costs as much as computing it. */
+    if (bytes >= OFFERED_FROM)
+        madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_FREE);
 #endif
     end();
     while (count)
