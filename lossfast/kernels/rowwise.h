@@ -53,7 +53,15 @@ static REAL row_max(const REAL *x, ptrdiff_t n) {
 
 /* The class of the maximum, or the last class of a row that has none (all NaN). */
 static ptrdiff_t row_argmax(const REAL *x, ptrdiff_t n, REAL max) {
+    enum { WIDE = 4 * LF_ROW_LANES };
     ptrdiff_t c = 0;
+    for (IREAL found = 0; c + WIDE < n; c += WIDE) { /* a loop that may end early is no vector loop */
+#pragma omp simd reduction(| : found)
+        for (int lane = 0; lane < WIDE; lane++)
+            found |= x[c + lane] == max;
+        if (found)
+            break;
+    }
     while (c < n - 1 && x[c] != max)
         c++;
     return c;
