@@ -116,6 +116,28 @@ static ALWAYS_INLINE REAL spread_mass(const lf_row_settings *settings, const REA
     return class_weight(settings, c) * (target ? (REAL)(1.0 - SMOOTHING(settings)) * target[at] + uniform : uniform);
 }
 
+enum { SPREAD_BLOCK = LF_ROW_BLOCK };
+
+/* The same of the classes from `start`, each loop without a condition. */
+static void spread_masses(const lf_row_settings *settings, const REAL *target, ptrdiff_t start, ptrdiff_t n,
+                          REAL *restrict q) {
+    const REAL uniform = (REAL)(SMOOTHING(settings) / (double)settings->classes),
+               share = (REAL)(1.0 - SMOOTHING(settings));
+    const REAL *weight = settings->class_weight;
+    if (target) {
+#pragma omp simd
+        for (ptrdiff_t c = 0; c < n; c++)
+            q[c] = share * target[start + c] + uniform;
+    } else {
+        fill(q, n, (double)uniform);
+    }
+    if (weight) {
+#pragma omp simd
+        for (ptrdiff_t c = 0; c < n; c++)
+            q[c] *= weight[start + c];
+    }
+}
+
 /* The Hessian before scaling; p - p keeps NaN. */
 static ALWAYS_INLINE REAL row_hess(const lf_row_settings *settings, REAL mass, REAL p, REAL one_minus_p) {
     const REAL hess = settings->curvature == LF_UNIT        ? R(1.0) + (p - p)
@@ -154,21 +176,23 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
     const REAL x_apart = x[apart];
 
     /* Sums in float64 and in two steps: S p - q cancels, and an error of S would not. */
-    double spread_total = 0.0, others_total = 0.0, distance_total = 0.0;
-    for (ptrdiff_t start = 0; spread && start < n; start += LF_CLASS_BLOCK * 4) {
-        const ptrdiff_t end = n - start < LF_CLASS_BLOCK * 4 ? n : start + LF_CLASS_BLOCK * 4;
-        double masses = 0.0, other_masses = 0.0, distances = 0.0;
-#pragma omp simd reduction(+ : masses, other_masses, distances)
-        for (ptrdiff_t c = start; c < end; c++) {
-            const REAL q = spread_mass(settings, target, c, c);
-            masses += (double)q;
-            other_masses += c == apart ? 0.0 : (double)q;
-            distances += (double)distance_term(q, max - x[c]);
-        }
-        spread_total += masses, others_total += other_masses, distance_total += distances;
+    const REAL spread_apart = spread ? spread_mass(settings, target, apart, apart) : R(0.0),
+               q_apart = own + spread_apart;
+    double others_total = 0.0, distance_total = (double)distance_term(spread_apart, max - x_apart);
+    REAL q[SPREAD_BLOCK];
+    for (ptrdiff_t start = 0; spread && start < n; start += SPREAD_BLOCK) {
+        const ptrdiff_t count = n - start < SPREAD_BLOCK ? n - start : SPREAD_BLOCK;
+        spread_masses(settings, target, start, count, q);
+        if (start <= apart && apart < start + count)
+            q[apart - start] = R(0.0);
+        others_total += sum(q, count);
+#pragma omp simd
+        for (ptrdiff_t c = 0; c < count; c++)
+            q[c] = distance_term(q[c], max - x[start + c]);
+        distance_total += sum(q, count);
     }
+    const double spread_total = others_total + (double)spread_apart;
     const REAL spread_sum = (REAL)spread_total, distance = (REAL)distance_total, others = (REAL)others_total;
-    const REAL q_apart = spread ? own + spread_mass(settings, target, apart, apart) : own;
     const REAL mass = (REAL)((double)own + spread_total);
 
     const REAL rest = row_exp_sum(x, n, max, apart, grad), exp_apart = lf_exp_nonpositive(x_apart - max),
@@ -192,9 +216,14 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
             hess[c] = scale * row_hess(settings, mass, p, (total - grad[c]) * inverse);
         }
     if (spread) {
+        for (ptrdiff_t start = 0; start < n; start += SPREAD_BLOCK) {
+            const ptrdiff_t count = n - start < SPREAD_BLOCK ? n - start : SPREAD_BLOCK;
+            REAL *g = grad + start;
+            spread_masses(settings, target, start, count, q);
 #pragma omp simd
-        for (ptrdiff_t c = 0; c < n; c++)
-            grad[c] = grad[c] * slope - scale * spread_mass(settings, target, c, c);
+            for (ptrdiff_t c = 0; c < count; c++)
+                g[c] = g[c] * slope - scale * q[c];
+        }
     } else {
 #pragma omp simd
         for (ptrdiff_t c = 0; c < n; c++)
