@@ -20,6 +20,7 @@ import lossfast.functional as F
 from lossfast._elementwise import ElementwiseLoss
 from lossfast._loss import REGISTRY, Interval, Loss
 from lossfast._rowwise import RowwiseLoss
+from lossfast._signatures import FramesLabelsLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +81,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "DistanceContrastiveLoss": [{}, {"squared": False, "factor": 0.5, "margin": 3.0}],
     "TripletMarginLoss": [{}, {"p": 1.0}, {"p": math.inf, "margin": 0.5}, {"p": 3.0, "swap": True}],
     "TripletMarginWithDistanceLoss": [{}, {"swap": True}],
+    "CTCLoss": [
+        {},
+        {"gradient": "log_probs", "zero_infinity": True},
+        {"from_logits": True, "blank": 2},
+        {"batch_first": True, "blank": 6, "gradient": "log_probs"},
+        {"batch_first": True, "from_logits": True},
+    ],
 }
 
 SIGNS, BITS = (-1.0, 1.0), (0.0, 1.0)
@@ -103,6 +111,7 @@ USUAL: dict[str, dict[str, Any]] = {
         "target": tuple(map(float, range(8))),
     },
     "GaussianNLLLoss": {"var": Interval(0.0625, 16.0)},
+    "CTCLoss": {"log_probs": lambda loss: Interval() if loss.from_logits else NEGATIVE},
 }
 
 
@@ -166,10 +175,12 @@ class Form:
     batched: bool = True
     probabilities: bool = False
     bias: bool = False
+    frames: int = 9  # of sequences
 
     def __str__(self) -> str:
         shape = ["N"] * self.batched + [str(self.length)] + [str(d) for d in self.inner]
-        return "x".join(shape) + "-probabilities" * self.probabilities + "-bias" * self.bias
+        facts = ["", *["probabilities"] * self.probabilities, *["bias"] * self.bias]
+        return "x".join(shape) + "-".join([*facts, *[f"{self.frames}-frames"] * (self.frames != Form.frames)])
 
 
 #: Around the decisions of the elementwise driver for rows: several in a block, one, several blocks for one.
@@ -211,6 +222,14 @@ LINEAR_FORMS = (
     Form(probabilities=True),
     Form(probabilities=True, bias=True),
     Form(batched=False),
+)
+#: More classes than states; one label, which always repeats; many classes; more frames than between normalisations.
+SEQUENCE_FORMS = (
+    Form(batched=False),
+    Form(length=70),
+    Form(length=2),
+    Form(length=2049, frames=3),
+    Form(frames=40),
 )
 
 
@@ -268,9 +287,14 @@ class Case:
         return not SHARED.isdisjoint(self.cls.arrays)
 
     @property
+    def sequences(self) -> bool:
+        """Whether one unreduced loss is that of a sequence of frames, whose first axis is that of time."""
+        return issubclass(self.cls, FramesLabelsLoss)
+
+    @property
     def pairwise(self) -> bool:
         """Whether rows of embeddings are compared."""
-        return not (self.elementwise or self.rowwise or self.linear)
+        return not (self.elementwise or self.rowwise or self.linear or self.sequences)
 
     @property
     def lists(self) -> bool:
@@ -284,13 +308,18 @@ class Case:
 
     @property
     def labels(self) -> frozenset[str]:
-        """The arrays that hold class indices."""
+        """The arrays that hold a class index for each loss, or a list of such."""
         indices = (self.rowwise or self.linear) and not self.form.probabilities
         return frozenset({"target"} if indices else ())
 
     @property
+    def integral(self) -> frozenset[str]:
+        """The arrays that hold integers: class indices, lengths."""
+        return frozenset(self.names) - set(self.cls.predictions) if self.sequences else self.labels
+
+    @property
     def floating(self) -> tuple[str, ...]:
-        return tuple(name for name in self.names if name not in self.labels)
+        return tuple(name for name in self.names if name not in self.integral)
 
     @property
     def predictions(self) -> tuple[str, ...]:
@@ -305,7 +334,7 @@ class Case:
     @property
     def weights(self) -> tuple[str, ...]:
         """The parameters that have a gradient."""
-        names = (name for name in self.cls.differentiable if name not in self.cls.arrays and not self.labels)
+        names = (name for name in self.cls.differentiable if name not in self.cls.arrays and not self.integral)
         return tuple(name for name in names if self.parameters.get(name) is not None)
 
     @property
@@ -361,27 +390,46 @@ class Case:
 
     # ---- how the arrays and the losses lie ---------------------------------------------------------------------------
 
-    def axis(self, name: str, array: np.ndarray) -> int | None:
-        """The axis of an argument along which the elements of one loss lie; None where each is a loss of its own."""
+    def axes(self, name: str, array: np.ndarray) -> tuple[int, ...]:
+        """The axes of an argument along which the elements of one loss lie; none where each is a loss of its own."""
         if self.averages:
-            return array.ndim - 1
+            return (array.ndim - 1,)
         if self.elementwise or name in SHARED:
-            return None
+            return ()
         if self.rowwise:
-            return None if name in self.labels and not self.lists else min(1, array.ndim - 1)
+            return () if name in self.labels and not self.lists else (min(1, array.ndim - 1),)
         if self.linear:
-            return None if name in self.labels else array.ndim - 1
-        return array.ndim - 1 if name in self.cls.predictions else None
+            return () if name in self.labels else (array.ndim - 1,)
+        if name not in self.cls.predictions:
+            return ()
+        last = array.ndim - 1
+        if self.sequences:
+            return (0, last) if last == 1 or not self.loss.batch_first else (1, last)
+        return (last,)
 
     def per_loss(self, numbers: Any, name: str, array: np.ndarray) -> Any:
         """One number per unreduced loss, laid against an argument."""
-        axis = self.axis(name, array)
-        return numbers if axis is None or np.ndim(numbers) == 0 else np.expand_dims(numbers, axis)
+        return numbers if np.ndim(numbers) == 0 else np.expand_dims(numbers, self.axes(name, array))
 
     def losses_first(self, name: str, array: np.ndarray) -> np.ndarray:
-        """An argument with the axes of the losses before that of the elements of one, which may have length 1."""
-        axis = self.axis(name, array)
-        return array[..., np.newaxis] if axis is None else np.moveaxis(array, axis, -1)
+        """An argument with the axes of the losses before one of the elements of each, which may have length 1."""
+        axes = self.axes(name, array)
+        own = [array.shape[axis] for axis in axes]
+        moved = np.moveaxis(array, axes, range(array.ndim - len(axes), array.ndim))
+        return moved.reshape(*moved.shape[: array.ndim - len(axes)], math.prod(own))
+
+    def first_elements(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The first element of each loss; a view."""
+        axes = self.axes(name, array)
+        return array[tuple(0 if axis in axes else slice(None) for axis in range(array.ndim))]
+
+    def row(self, name: str, array: np.ndarray, k: int) -> np.ndarray:
+        """What one loss, of a batch along one axis, reads of an argument."""
+        if name in SHARED:
+            return array
+        if self.sequences and name == "targets":
+            return array[k : k + 1]  # by itself it would have to be as long as its length says
+        return array[:, k] if self.sequences and array.ndim == 3 and not self.loss.batch_first else array[k]
 
     def spread(self, arrays: tuple[np.ndarray, ...]) -> Any:
         """How far logits are apart in each row: rounding x - max is worth as many ULP of its exponential."""
@@ -410,17 +458,41 @@ class Case:
             total += self.loss.grad(*arrays, wrt=name, grad_output=one)
         return total
 
+    def share(self, reduction: str, arrays: tuple[np.ndarray, ...]) -> Any:
+        """What each unreduced loss is multiplied by before a reduction: a mean of sequences is one of their labels."""
+        if not self.sequences or reduction != "mean":
+            return 1.0
+        return 1 / np.maximum(arrays[self.names.index("target_lengths")], 1)
+
     def denominator(self, reduction: str, arrays: tuple[np.ndarray, ...], weight: Any = 1.0) -> float:
         """What a reduction divides by."""
+        share: Any = 1.0
         with np.errstate(all="ignore"):
             floats = (
-                a if n in self.labels else a.astype(np.longdouble) for n, a in zip(self.names, arrays, strict=True)
+                a if n in self.integral else a.astype(np.longdouble) for n, a in zip(self.names, arrays, strict=True)
             )
-            share = self.loss.definition(*floats)[1]
+            if not self.sequences:
+                share = self.loss.definition(*floats)[1]
         share = np.broadcast_to(share * np.asarray(weight), self.loss(*arrays).shape)
         if reduction == "batchmean":
             return float(share.sum() / max(1, share[:1].size)) if share.ndim else 1.0
         return float(share.sum()) if reduction == "mean" else 1.0
+
+    @property
+    def derives(self) -> bool:
+        """Whether the gradient is the derivative of the loss: PyTorch's of CTC is that by the logits behind it."""
+        return not self.sequences or self.loss.from_logits or self.loss.gradient == "log_probs"
+
+    def antiderivative(self, *arrays: np.ndarray) -> Any:
+        """What the gradient is the derivative of."""
+        value = self.loss.reference(*arrays)
+        if self.derives:
+            return value
+        log_probs, _, frames, _ = arrays
+        sums = np.exp(log_probs).sum(-1)  # of the frames, whose axis is now the first or the last
+        sums = np.moveaxis(sums, 1, 0) if self.loss.batch_first and sums.ndim > 1 else sums
+        counted = np.expand_dims(np.arange(len(sums)), tuple(range(1, sums.ndim))) < frames
+        return value + np.where(counted, sums, 0).sum(0)
 
     # ---- calls -----------------------------------------------------------------------------------------------------
 
@@ -442,7 +514,7 @@ class Case:
 
     def shapes(self, size: int = 300) -> dict[str, tuple[int, ...]]:
         """Shapes of arrays of about `size` elements."""
-        count = size // (self.form.length * math.prod(self.form.inner))
+        count = size // (self.form.length * math.prod(self.form.inner) * (self.form.frames if self.sequences else 1))
         return self.shapes_of(max(1 if self.elementwise else 2, count))
 
     def shapes_of(self, count: int) -> dict[str, tuple[int, ...]]:
@@ -452,6 +524,10 @@ class Case:
         if self.elementwise:
             weights = (v.shape for v in self.parameters.values() if np.ndim(v) == 2)
             return dict.fromkeys(self.names, next(weights, (*outer, form.length)))
+        if self.sequences:
+            frames = (form.frames, *outer) if not (outer and self.loss.batch_first) else (*outer, form.frames)
+            shapes = ((*frames, form.length), (*(outer or (1,)), self._most_labels + 1), outer, outer)
+            return dict(zip(self.names, shapes, strict=True))
         if self.linear:
             features, classes = 5, form.length
             target = (*outer, classes) if form.probabilities else outer
@@ -474,6 +550,8 @@ class Case:
 
     def draw(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """One argument."""
+        if self.sequences and name in self.integral:
+            return self._sequences(name, rng, shape)
         if name in self.labels:
             return self._label_lists(rng, shape) if self.lists else self._labels(rng, shape)
         if self.form.probabilities and name == "target":
@@ -511,6 +589,28 @@ class Case:
         labels[(0,) * labels.ndim] = counting[-1] if counting else ignored
         return labels
 
+    @property
+    def _least_frames(self) -> int:
+        return (self.form.frames + 1) // 2
+
+    @property
+    def _most_labels(self) -> int:
+        """So many that the shortest sequence has room for them and for blanks between equal ones."""
+        return (self._least_frames + 1) // 2
+
+    def _sequences(self, name: str, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Labels and lengths, each by itself so that they go together; a short sequence, and one without labels."""
+        classes = [c for c in range(self.form.length) if c != self.loss.blank]
+        if name == "targets":
+            labels = rng.choice(classes or [77], shape)
+            labels[:, -1] = 77  # never read
+            return labels
+        low, high = (self._least_frames, self.form.frames) if name == "input_lengths" else (0, self._most_labels)
+        lengths = np.asarray(rng.integers(low, (high if classes else low) + 1, shape))
+        if lengths.size > 1:
+            lengths[0 if name == "input_lengths" else -1] = low
+        return lengths
+
     def _label_lists(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Different labels, a -1 behind the last one, and anything that is allowed behind that."""
         classes = shape[-1]
@@ -546,6 +646,8 @@ def _forms(cls: type[Loss], parameters: dict[str, Any]) -> list[Form]:
         return [plain, *(MEAN_FORMS if case.averages and not parameters else ())]
     if case.linear:
         return [plain, *(LINEAR_FORMS if not parameters else ())]
+    if case.sequences:
+        return [plain, *SEQUENCE_FORMS[: None if not parameters else 2]]
     if not case.rowwise:
         forms = [plain, *(PAIR_FORMS if not parameters else ())]
         if not getattr(cls, "trailing_axes", True):
@@ -679,7 +781,7 @@ def noise(
                 moved = []
                 for name, a, sign in zip(case.names, exact, signs, strict=True):
                     domain = case.cls.domains.get(name, Interval())
-                    moved.append(a if name in case.labels else np.clip(a * (1 + side * sign), domain.low, domain.high))
+                    moved.append(a if name in case.integral else np.clip(a * (1 + side * sign), domain.low, domain.high))
                 sides.append(np.abs(function(*moved) - base))
             worst = np.fmax(worst, np.fmin(*sides))
     return np.asarray(worst)

@@ -37,7 +37,7 @@ def doubt(case):
 # ---- check_grad -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if c.derives], ids=str)
 def test_every_gradient_is_that_of_finite_differences(case, rng):
     arrays = healthy(case, rng, 60)
     for reduction in ("mean", "none"):
@@ -46,7 +46,7 @@ def test_every_gradient_is_that_of_finite_differences(case, rng):
         lf.check_grad(case.bare("mean"), *arrays, wrt=case.differentiable, atol=doubt(case))
 
 
-@pytest.mark.parametrize("case", ONE_EACH, ids=str)
+@pytest.mark.parametrize("case", [c for c in ONE_EACH if c.derives], ids=str)
 def test_gradients_of_great_arrays(case, rng):
     arrays = healthy(case, rng, 20_000)
     for reduction in ("mean", "none"):

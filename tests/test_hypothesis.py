@@ -83,8 +83,13 @@ def losses(draw, cls):
     del parameters["reduction"]
     if form.probabilities and parameters.get("ignore_index", -1) >= 0:
         parameters["ignore_index"] = -100
-    count = draw(st.integers(0, 6))
+    if "blank" in parameters:
+        parameters["blank"] %= form.length
+        parameters["sparse"] = False  # its gradient has a shape of its own
+        if parameters["from_logits"]:
+            parameters["gradient"] = "logits"
     case = Case(cls, parameters, form)
+    count = draw(st.integers(1 if case.sequences else 0, 6))
     shapes = case.shapes_of(count)
     for field in dataclasses.fields(cls):
         if field.metadata.get("array") and draw(st.integers(0, 3)) == 0:
@@ -101,7 +106,7 @@ def arguments(draw, case, shapes):
     arrays = []
     for name, shape in shapes.items():
         array = case.draw(name, rng, shape)
-        if name in case.labels:
+        if name in case.integral:
             kind = draw(st.sampled_from(("i8", "i2", ">i4")))
         else:
             kind = draw(st.sampled_from(PREDICTION_DTYPES if name in case.cls.predictions else OTHER_DTYPES))
@@ -133,7 +138,7 @@ def outside_of_domain(case, arrays):
 def assert_value(case, value, arrays, dtype):
     """The value of each loss is that of the reference, where nothing that it reads is infinite or overflows."""
     with np.errstate(all="ignore"):
-        rounded = [a if name in case.labels else a.astype(dtype) for name, a in zip(case.names, arrays, strict=True)]
+        rounded = [a if name in case.integral else a.astype(dtype) for name, a in zip(case.names, arrays, strict=True)]
         exact = case.loss.reference(*wide(*rounded))
         slack = noise(case, case.loss.reference, tuple(rounded), dtype) + np.finfo(dtype).smallest_normal
         eps = np.longdouble(np.finfo(value.dtype).eps if value.dtype.itemsize == 2 else np.finfo(dtype).eps)
@@ -146,7 +151,7 @@ def assert_value(case, value, arrays, dtype):
         error = np.abs(value.astype(np.longdouble) - exact)
         told = np.isfinite(exact) & np.isfinite(allowed) & (np.abs(exact) < np.finfo(value.dtype).max / 64)
         for name, array in zip(case.names, rounded, strict=True):
-            if name not in case.labels:
+            if name not in case.integral:
                 told = told & np.isfinite(np.where(case.kept(arrays), magnitude(case, name, array), 0))
     # accuracy is promised for labels in [0, 1]
     if USUAL.get(case.cls.__name__, {}).get("target") is UNIT:
@@ -203,7 +208,7 @@ def test_anything_that_is_allowed(cls):
         assert_value(case, unreduced, arrays, np.float64 if wide_ones else np.float32)
         plain = case.loss(*arrays)
         if reduction != "none" and options["sample_weight"] is None and plain.dtype.itemsize > 2:
-            terms = plain.astype(np.longdouble)
+            terms = plain.astype(np.longdouble) * case.share(reduction, before)
             count = case.denominator(reduction, before)
             with np.errstate(all="ignore"):
                 expected, size = terms.sum() / count, np.abs(terms).sum() / abs(np.longdouble(count))

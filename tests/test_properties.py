@@ -164,9 +164,10 @@ def test_reductions_sum_the_unreduced_loss(case, dtype, isa, rng):
             continue
         loss, count = case.reduced(reduction), case.denominator(reduction, arrays)
         value, reference = loss(*arrays), float(loss.reference(*wide(*arrays)))
-        terms = float(np.abs(each).sum() / abs(count))
+        counted = each * case.share(reduction, arrays)
+        terms = float(np.abs(counted).sum() / abs(count))
         assert type(value) is float
-        assert value == near(each.sum() / count, np.finfo(dtype).eps, terms)
+        assert value == near(counted.sum() / count, np.finfo(dtype).eps, terms)
         rtol = 1e-5 if dtype == np.float32 else 1e-13
         assert value == pytest.approx(reference, rel=rtol, abs=rtol * terms)
 
@@ -265,7 +266,6 @@ def probe(case, arrays, name, evaluate, cotangent):
     def at(moved):
         return np.asarray(evaluate(*arrays[:position], moved, *arrays[position + 1 :]))
 
-    axis = case.axis(name, x)
     if name in SHARED:
         places = list(np.ndindex(x.shape))
 
@@ -278,21 +278,20 @@ def probe(case, arrays, name, evaluate, cotangent):
             return np.array(sums)
 
         return by_place, lambda array: np.array([array[place] for place in places])
-    if axis is None:
-        return lambda h: at(x + h), lambda array: array
     labels = arrays[case.names.index("target")].ravel().tolist() if case.labels else ()
-    indices = some(x.shape[axis], labels)
+    elements = case.losses_first(name, np.arange(x.size).reshape(x.shape))
+    indices = some(elements.shape[-1], labels)
 
     def along(h):
         rows = []
         for index in indices:
-            moved = np.moveaxis(x.copy(), axis, 0)
-            moved[index] += h
-            outcome = at(np.moveaxis(moved, 0, axis))
-            rows.append(outcome if outcome.ndim < x.ndim else np.take(outcome, index, axis))
-        return np.stack(rows, axis)
+            moved = x.copy()
+            moved.reshape(-1)[elements[..., index]] += h
+            outcome = at(moved)
+            rows.append(outcome if outcome.ndim < x.ndim else case.losses_first(name, outcome)[..., index])
+        return np.stack(rows, -1)
 
-    return along, lambda array: np.take(array, indices, axis)
+    return along, lambda array: case.losses_first(name, array)[..., indices]
 
 
 def central(function, h):
@@ -333,7 +332,7 @@ def test_gradient_is_the_derivative_of_the_reference(case, dtype, isa, rng):
     exact = wide(*arrays)
     cotangent = rng.random(case.loss(*arrays).shape)
     for name in case.differentiable:
-        function, pick = probe(case, exact, name, case.loss.reference, cotangent)
+        function, pick = probe(case, exact, name, case.antiderivative, cotangent)
         options = {"grad_output": cotangent} if name in SHARED else {}
         actual = case.loss.grad(*arrays, wrt=name, **options)
         assert actual.dtype == dtype
@@ -405,9 +404,10 @@ def test_derivatives_of_a_reduction_are_scaled_unreduced_ones(case, dtype, isa, 
         scale, loss = 1 / case.denominator(reduction, arrays), case.reduced(reduction)
         _, *groups = case.compute(loss, arrays)
         by_all = case.compute(loss, arrays, wrt=case.differentiable)[1]
-        for mine, theirs in zip((*groups, by_all), (*each, each_by_all), strict=True):
-            for a, b in zip(mine, theirs, strict=True):
-                assert_near(case, a, b * scale, dtype)
+        share, names = case.share(reduction, arrays), (case.predictions, case.predictions, case.differentiable)
+        for own, mine, theirs in zip(names, (*groups, by_all), (*each, each_by_all), strict=True):
+            for name, a, b in zip(own, mine, theirs, strict=bool(mine)):
+                assert_near(case, a, case.multiplied(arrays, name, b, share) * scale, dtype)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.weights], ids=str)
@@ -487,11 +487,12 @@ def test_mean_is_divided_by_the_weighted_denominator(case, dtype, isa, rng):
     weight = rng.integers(1, 9, value.shape) / 4
     weighted = value.astype(np.longdouble) * weight
     for reduction in set(case.cls.reductions) - {"none", "sum"}:
-        denominator = case.denominator(reduction, arrays, weight)
+        denominator, share = case.denominator(reduction, arrays, weight), case.share(reduction, arrays)
         mean = case.reduced(reduction)
         actual, *groups = case.compute(mean, arrays, sample_weight=weight)
-        assert actual == near(weighted.sum() / denominator, eps, np.abs(weighted).sum() / abs(denominator))
-        assert_multiplied(case, arrays, groups, derivatives, factors=weight, dtype=dtype, divisor=denominator)
+        terms = weighted * share
+        assert actual == near(terms.sum() / denominator, eps, np.abs(terms).sum() / abs(denominator))
+        assert_multiplied(case, arrays, groups, derivatives, factors=weight * share, dtype=dtype, divisor=denominator)
         assert_bits(mean(*arrays, sample_weight=weight), actual)
         # a constant weight leaves a mean alone; of two, bit by bit
         plain, *groups = case.compute(mean, arrays)
@@ -763,24 +764,26 @@ def test_nan_gives_a_nan_at_its_element(case, dtype, isa, rng):
     arrays = case.arrays(rng, 900, dtype)
     kept = case.kept(arrays)
     for name in case.predictions:
-        if name in SHARED or case.axis(name, arrays[case.names.index(name)]) is None:
+        if not case.axes(name, arrays[case.names.index(name)]):
             continue  # as above
         position = case.names.index(name)
         bad = some_losses(case, arrays) & kept
         soiled = arrays[position].copy()
-        rows = case.losses_first(name, soiled)
-        place = rng.integers(0, rows.shape[-1], bad.shape)
+        elements = case.losses_first(name, np.arange(soiled.size).reshape(soiled.shape))
+        place = rng.integers(0, elements.shape[-1], bad.shape)
         if case.cls is lf.NLLLoss:  # reads nothing but the label's entry
             place = np.where(kept, arrays[1], 0)
-        at = np.zeros(rows.shape, bool)
-        np.put_along_axis(at, place[..., np.newaxis], bad[..., np.newaxis], -1)
-        rows[at] = np.nan
+        elif case.sequences:  # reads the blank of the first frame
+            place = np.full(bad.shape, case.loss.blank)
+        at = np.zeros(soiled.shape, bool)
+        at.reshape(-1)[np.take_along_axis(elements, place[..., np.newaxis], -1)[..., 0][bad]] = True
+        soiled[at] = np.nan
         value, grads, hesses = case.compute(
             case.loss, (*arrays[:position], soiled, *arrays[position + 1 :]), wrt=(name,)
         )
         np.testing.assert_array_equal(np.isnan(value), bad)
         for part in (*grads, *hesses):
-            assert np.isnan(case.losses_first(name, part)[at]).all()
+            assert np.isnan(part[at]).all()
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.labels and "ignore_index" in c.cls().parameters], ids=str)
@@ -1064,7 +1067,7 @@ def test_out_may_overlap_what_is_read(case, dtype, isa, rng, parallel):
             weight = rng.random((*value.shape, 2)).astype(dtype)[..., 0]
             _, expected, _ = case.compute(case.loss, arrays, sample_weight=weight, grad_output=weight)
             big = np.zeros((*x.shape, 2), dtype)
-            view = case.losses_first(name, big[..., 0])[..., 0]
+            view = case.first_elements(name, big[..., 0])
             view[...] = weight
             outs = [big[..., 0] if k == place else filled_like(grad) for k, grad in enumerate(grads)]
             got = case.loss.grad(*arrays, sample_weight=view, grad_output=view, out=one_or_all(outs))
@@ -1185,7 +1188,9 @@ def test_function_and_class_agree(case, rng):
         plain = getattr(F, case.cls.function)
         assert_bits(plain.value_and_grad(**keywords, **parameters), loss.value_and_grad(*arrays))
         assert_bits(case.bare(reduction).value_and_grad(**keywords), loss.value_and_grad(*arrays))
-    assert_bits(function(*arrays), type(case)(case.cls, {}, case.form).reduced("mean")(*arrays))
+    default = type(case)(case.cls, {}, case.form)
+    arrays = default.arrays(rng, 70)
+    assert_bits(function(*arrays), default.reduced("mean")(*arrays))
     plain = getattr(F, case.cls.function)
     assert duplicate(plain) is plain
     assert plain.__name__ == case.cls.function
