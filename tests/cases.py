@@ -780,8 +780,8 @@ def noise(
             for side in (eps, -eps):
                 moved = []
                 for name, a, sign in zip(case.names, exact, signs, strict=True):
-                    domain = case.cls.domains.get(name, Interval())
-                    moved.append(a if name in case.integral else np.clip(a * (1 + side * sign), domain.low, domain.high))
+                    domain, shifted = case.cls.domains.get(name, Interval()), a * (1 + side * sign)
+                    moved.append(a if name in case.integral else np.clip(shifted, domain.low, domain.high))
                 sides.append(np.abs(function(*moved) - base))
             worst = np.fmax(worst, np.fmin(*sides))
     return np.asarray(worst)
