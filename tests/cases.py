@@ -478,15 +478,10 @@ class Case:
             return float(share.sum() / max(1, share[:1].size)) if share.ndim else 1.0
         return float(share.sum()) if reduction == "mean" else 1.0
 
-    @property
-    def derives(self) -> bool:
-        """Whether the gradient is the derivative of the loss: PyTorch's of CTC is that by the logits behind it."""
-        return not self.sequences or self.loss.from_logits or self.loss.gradient == "log_probs"
-
     def antiderivative(self, *arrays: np.ndarray) -> Any:
-        """What the gradient is the derivative of."""
+        """What the gradient is the derivative of: with PyTorch's of CTC, by the logits behind, more than the loss."""
         value = self.loss.reference(*arrays)
-        if self.derives:
+        if not self.sequences or self.loss.from_logits or self.loss.gradient == "log_probs":
             return value
         log_probs, _, frames, _ = arrays
         sums = np.exp(log_probs).sum(-1)  # of the frames, whose axis is now the first or the last
