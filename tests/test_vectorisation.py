@@ -14,7 +14,7 @@ from .toolchain import COMPILER, FLAGS, INSTRUCTION_SETS, KERNELS, VECTORISING, 
 
 #: Value, value and gradient, those and the Hessian, gradients by all operands, everything.
 LOOPS = 5
-#: Headers without ELEMENTWISE and MAP bodies whose `#pragma omp simd` is held to what it asks for.
+#: Headers whose every `#pragma omp simd` is held to what it asks for.
 BY_PRAGMA = ["sequence.h"]
 
 each_precision = pytest.mark.parametrize("bits", [32, 64])

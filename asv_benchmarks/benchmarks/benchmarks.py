@@ -15,6 +15,7 @@ import lossfast as lf
 from lossfast._elementwise import ElementwiseLoss
 from lossfast._loss import REGISTRY
 from lossfast._rowwise import RowwiseLoss
+from lossfast._signatures import FramesLabelsLoss
 
 DTYPES = ["float32", "float64"]
 METHODS = ["value", "value_and_grad", "value_and_grad_out", "value_grad_hess"]
@@ -24,13 +25,16 @@ SIZES = [2_000, 700_000, 20_000_000]
 SHAPES = ["4096x10", "4096x1000", "8x21x128x128"]
 #: Rows and features of embeddings, also those of a linear layer.
 EMBEDDINGS = ["4096x128", "100000x32", "1024x4096"]
+#: Frames, sequences, classes and labels: one line of text, a batch of utterances, one of a large vocabulary.
+SEQUENCES = ["150x1x28x40", "500x32x80x100", "1500x8x5000x60"]
 #: Classes of a linear layer.
 CLASSES = 2_000
 
 ELEMENTWISE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, ElementwiseLoss))
 ROWWISE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, RowwiseLoss))
 LINEAR = sorted(name for name, cls in REGISTRY.items() if "linear_weight" in cls.arrays)
-PAIRWISE = sorted(REGISTRY.keys() - {*ELEMENTWISE, *ROWWISE, *LINEAR})
+SEQUENCE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, FramesLabelsLoss))
+PAIRWISE = sorted(REGISTRY.keys() - {*ELEMENTWISE, *ROWWISE, *LINEAR, *SEQUENCE})
 
 
 def arrays_for(name: str, shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, ...]:
@@ -43,6 +47,11 @@ def arrays_for(name: str, shape: tuple[int, ...], dtype: str) -> tuple[np.ndarra
     if name in LINEAR:
         input, weight = (rng.standard_normal((n, shape[1]), np.float32).astype(dtype) for n in (shape[0], CLASSES))
         return input, weight, rng.integers(0, CLASSES, shape[0])
+    if name in SEQUENCE:
+        frames, count, classes, labels = shape
+        log_probs = lf.log_softmax(rng.standard_normal((frames, count, classes), np.float32), axis=-1).astype(dtype)
+        targets = rng.integers(1, classes, (count, labels))
+        return log_probs, targets, np.full(count, frames), np.full(count, labels)
     arrays = []
     for argument in cls.arrays:
         predicted = argument in cls.predictions
@@ -54,6 +63,9 @@ def arrays_for(name: str, shape: tuple[int, ...], dtype: str) -> tuple[np.ndarra
 
 def usual_shape(name: str, size: int, columns: int) -> tuple[int, ...]:
     """So many elements; in rows of some columns where a loss has an axis of its own."""
+    if name in SEQUENCE:
+        frames = min(4 * columns, max(1, size // columns))
+        return (frames, max(1, size // (frames * columns)), columns, max(1, frames // 4))
     return (size,) if name in ELEMENTWISE else (size // columns, columns)
 
 
@@ -124,6 +136,15 @@ class Embeddings(_Shaped):
         self.call(*self.arrays)
 
 
+class Sequences(_Shaped):
+    """Losses of frames and labels."""
+
+    params = [SEQUENCE, DTYPES, SEQUENCES, METHODS]
+
+    def time_call(self, name: str, dtype: str, shape: str, method: str) -> None:
+        self.call(*self.arrays)
+
+
 class CallOverhead(_Method):
     """Sixteen numbers, a hundred calls: what is not the kernel."""
 
@@ -185,13 +206,10 @@ class Activations:
         self.function(self.x, out=self.out)
 
 
-class Torch:
+class _Torch:
     """PyTorch's value and gradient for the same arrays, with as many threads."""
 
-    params = [sorted(REGISTRY), DTYPES, ["small", "large"]]
-    param_names = ["loss", "dtype", "size"]
-
-    def setup(self, name: str, dtype: str, size: str) -> None:
+    def prepare(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
         if find_spec("torch") is None:
             raise NotImplementedError("torch is not installed")
         import torch  # noqa: PLC0415  # a peer
@@ -201,17 +219,42 @@ class Torch:
         if self.function is None:
             raise NotImplementedError(f"torch.nn.functional has no {cls.function}")
         torch.set_num_threads(lf.get_num_threads())
-        columns, elements = {"small": (10, 700_000), "large": (1000, 20_000_000)}[size]
-        shape = (elements,) if name in ELEMENTWISE else (4096, columns)
         self.arrays = [torch.from_numpy(a) for a in arrays_for(name, shape, dtype)]
         given = zip(cls.arrays, self.arrays, strict=False)
         self.leaves = [array.requires_grad_() for argument, array in given if argument in cls.predictions]
-        self.function(*self.arrays).backward()
+        self.call()
 
-    def time_value_and_grad(self, name: str, dtype: str, size: str) -> None:
+    def call(self) -> None:
         for leaf in self.leaves:
             leaf.grad = None
         self.function(*self.arrays).backward()
+
+
+class Torch(_Torch):
+    """Losses of elements and rows."""
+
+    params = [sorted(REGISTRY.keys() - set(SEQUENCE)), DTYPES, ["small", "large"]]
+    param_names = ["loss", "dtype", "size"]
+
+    def setup(self, name: str, dtype: str, size: str) -> None:
+        columns, elements = {"small": (10, 700_000), "large": (1000, 20_000_000)}[size]
+        self.prepare(name, (elements,) if name in ELEMENTWISE else (4096, columns), dtype)
+
+    def time_value_and_grad(self, name: str, dtype: str, size: str) -> None:
+        self.call()
+
+
+class TorchSequences(_Torch):
+    """Losses of frames and labels."""
+
+    params = [SEQUENCE, DTYPES, SEQUENCES]
+    param_names = ["loss", "dtype", "shape"]
+
+    def setup(self, name: str, dtype: str, shape: str) -> None:
+        self.prepare(name, tuple(map(int, shape.split("x"))), dtype)
+
+    def time_value_and_grad(self, name: str, dtype: str, shape: str) -> None:
+        self.call()
 
 
 class ScikitLearn:
