@@ -127,7 +127,7 @@ class CTCLoss(FramesLabelsLoss, Loss):
                 "gradient = 'log_probs' needs log-probabilities; with from_logits=True it is that by the logits"
             )
         kernel = CTC(
-            blank=self.blank,
+            blank=self.blank if 0 <= self.blank < 2**31 else -1,  # refused once the classes are known
             reduction=self.reduction,
             zero_infinity=self.zero_infinity,
             logits=self.from_logits,

@@ -207,7 +207,7 @@ cdef int describe(Frames *described, cnp.ndarray array, int itemsize, bint batch
 cdef const int64_t *integers(cnp.ndarray array, list kept) except NULL:
     """Integers of any kind as int64, side by side; what had to be converted is kept alive in a list."""
     if cnp.PyArray_TYPE(array) != cnp.NPY_INT64 or not cnp.PyArray_ISCARRAY_RO(array):
-        array = np.ascontiguousarray(array, np.int64)
+        array = np.require(array, np.int64, ["C", "A"])
         kept.append(array)
     return <const int64_t *> cnp.PyArray_DATA(array)
 
@@ -405,7 +405,7 @@ cdef class CTC:
         itemsize = cnp.PyArray_ITEMSIZE(x)
         describe(&given, x, itemsize, self.batch_first)
         if (
-            self.blank >= given.classes
+            not 0 <= self.blank < given.classes
             or cnp.PyArray_NDIM(input_lengths) != 1
             or cnp.PyArray_NDIM(target_lengths) != 1
             or cnp.PyArray_SIZE(input_lengths) != given.count
