@@ -359,6 +359,8 @@ cdef void plan(Call *call) noexcept:
             call.tile = LF_LANE_MULTIPLE
         if call.tile > LF_LANES:
             call.tile = LF_LANES
+        if call.tile % (2 * LF_LANE_MULTIPLE) == 0:  # an even stride brings all classes to few cache sets
+            call.tile -= LF_LANE_MULTIPLE
         call.crossing = not across
     else:
         call.tile = BLOCK_ELEMENTS // (classes if classes > 0 else 1)

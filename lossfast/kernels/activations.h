@@ -49,7 +49,7 @@ static void softmax_lanes(const lf_row_settings *settings, const lf_rows *rows) 
             out[c * rows->stride + l] /= total[l];
 }
 
-ROWWISE(softmax, .lanes = softmax_lanes, .few_classes = 64)
+ROWWISE(softmax, .lanes = softmax_lanes, .few_classes = LF_FEW_CLASSES)
 
 static void log_softmax_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes;
@@ -75,7 +75,7 @@ static void log_softmax_lanes(const lf_row_settings *settings, const lf_rows *ro
             out[c * rows->stride + l] = (x[c * rows->stride + l] - max[l]) - log_total[l];
 }
 
-ROWWISE(log_softmax, .lanes = log_softmax_lanes, .few_classes = 64)
+ROWWISE(log_softmax, .lanes = log_softmax_lanes, .few_classes = LF_FEW_CLASSES)
 
 /* An infinite maximum is the result: nothing finite adds to it, and inf - inf below would be NaN. NaN is found first.
  */
@@ -112,6 +112,6 @@ static void logsumexp_lanes(const lf_row_settings *settings, const lf_rows *rows
         value[l] = log_sum_exp(max[l], rest[l], nan_or_zero[l]);
 }
 
-ROWWISE(logsumexp, .lanes = logsumexp_lanes, .few_classes = 64)
+ROWWISE(logsumexp, .lanes = logsumexp_lanes, .few_classes = LF_FEW_CLASSES)
 
 #endif

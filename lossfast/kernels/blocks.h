@@ -246,12 +246,40 @@ static void scatter(const lf_array *array, ptrdiff_t start, ptrdiff_t n, const v
     LF_FOR_RUNS(array, start, n, LF_STORE_RUN)
 }
 
+/* Four numbers; compilers make no shuffles of a loop over rows and columns. */
+typedef REAL QUAD __attribute__((vector_size(4 * sizeof(REAL))));
+#if defined(__clang__)
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+typedef IREAL QUAD_INDEX __attribute__((vector_size(4 * sizeof(REAL))));
+#define ZIP_LOW(a, b) __builtin_shuffle(a, b, (QUAD_INDEX){0, 4, 1, 5})
+#define ZIP_HIGH(a, b) __builtin_shuffle(a, b, (QUAD_INDEX){2, 6, 3, 7})
+#endif
+
+/* Four rows of four: what is two rows apart is brought together, then what is one row apart. */
+static ALWAYS_INLINE void transpose_quads(const REAL *from, ptrdiff_t from_stride, REAL *to, ptrdiff_t to_stride) {
+    QUAD row[4];
+    for (int r = 0; r < 4; r++)
+        memcpy(&row[r], from + r * from_stride, sizeof(QUAD));
+    const QUAD even_low = ZIP_LOW(row[0], row[2]), even_high = ZIP_HIGH(row[0], row[2]);
+    const QUAD odd_low = ZIP_LOW(row[1], row[3]), odd_high = ZIP_HIGH(row[1], row[3]);
+    const QUAD column[4] = {ZIP_LOW(even_low, odd_low), ZIP_HIGH(even_low, odd_low), ZIP_LOW(even_high, odd_high),
+                            ZIP_HIGH(even_high, odd_high)};
+    for (int c = 0; c < 4; c++)
+        memcpy(to + c * to_stride, &column[c], sizeof(QUAD));
+}
+
 static void transpose(const void *from_, ptrdiff_t from_stride, void *to_, ptrdiff_t to_stride, ptrdiff_t rows,
                       ptrdiff_t columns) {
     const REAL *restrict from = from_;
     REAL *restrict to = to_;
+    const ptrdiff_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    for (ptrdiff_t c = 0; c < whole_columns; c += 4)
+        for (ptrdiff_t r = 0; r < whole_rows; r += 4)
+            transpose_quads(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
     for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t c = 0; c < columns; c++)
+        for (ptrdiff_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)
             to[c * to_stride + r] = from[r * from_stride + c];
 }
 

@@ -322,6 +322,6 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
     }
 }
 
-ROWWISE(cross_entropy, .lanes = cross_entropy_lanes, .few_classes = 64)
+ROWWISE(cross_entropy, .lanes = cross_entropy_lanes, .few_classes = LF_FEW_CLASSES)
 
 #endif

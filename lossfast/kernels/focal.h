@@ -443,6 +443,6 @@ static void softmax_focal_lanes(const lf_row_settings *settings, const lf_rows *
         focal_spread_lanes(settings, rows);
 }
 
-ROWWISE(softmax_focal, .lanes = softmax_focal_lanes, .few_classes = 64, .scratch = FOCAL_TABLES)
+ROWWISE(softmax_focal, .lanes = softmax_focal_lanes, .few_classes = LF_FEW_CLASSES, .scratch = FOCAL_TABLES)
 
 #endif

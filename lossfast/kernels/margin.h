@@ -57,7 +57,7 @@ CLASS_TERM(multi_margin, (p, margin)) {
                         .hess = squared & violated ? R(2.0) : R(0.0)};
 }
 
-ROWWISE(multi_margin, .lanes = multi_margin_lanes, .few_classes = 64)
+ROWWISE(multi_margin, .lanes = multi_margin_lanes, .few_classes = LF_FEW_CLASSES)
 
 /*
  * Every label j against every class c that is no label: hinges of z = (1 - x_j) + x_c, and how many of them count, by c

@@ -17,6 +17,9 @@
 
 /* Classes of one row that are exponentiated and summed while they are in the first-level cache. */
 enum { LF_ROW_BLOCK = 1024 };
+/* Rows of so many classes pay more for what they do once than lanes do for being transposed (measured; the crossing is
+ * about 300 and, with AVX2, 60). */
+enum { LF_FEW_CLASSES = LF_REAL_BITS == 32 ? 256 : 64 };
 /* Classes whose exponentials a lane adds in REAL before they go to its float64 sum. */
 enum { LF_CLASS_BLOCK = 16 };
 
