@@ -18,6 +18,7 @@ from lossfast import (
     classification,
     composition,
     custom,
+    decoding,
     distribution,
     embedding,
     focal,
@@ -42,6 +43,7 @@ from lossfast.checks import *
 from lossfast.classification import *
 from lossfast.composition import *
 from lossfast.custom import *
+from lossfast.decoding import *
 from lossfast.distribution import *
 from lossfast.embedding import *
 from lossfast.focal import *
@@ -72,6 +74,7 @@ __all__ += checks.__all__
 __all__ += classification.__all__
 __all__ += composition.__all__
 __all__ += custom.__all__
+__all__ += decoding.__all__
 __all__ += distribution.__all__
 __all__ += embedding.__all__
 __all__ += focal.__all__

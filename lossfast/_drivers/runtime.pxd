@@ -146,6 +146,45 @@ cdef extern from "abi.h" nogil:
         void (*finish)(const lf_ctc *ctc, int backward, double exponent) noexcept nogil
         void (*fill)(const lf_ctc *ctc, Py_ssize_t start, Py_ssize_t end, double value) noexcept nogil
 
+    ctypedef struct lf_frames:
+        Py_ssize_t frames
+        Py_ssize_t classes
+        const char *input
+        lf_kind kind
+        int swapped
+        int direct
+        Py_ssize_t frame_stride
+        Py_ssize_t class_stride
+
+    ctypedef struct lf_alignment:
+        lf_frames frames
+        Py_ssize_t labels
+        const int32_t *label
+        Py_ssize_t segment
+        void *memory
+        int64_t *path
+        char *scores
+        lf_kind score_kind
+
+    ctypedef struct lf_beam:
+        lf_frames frames
+        int32_t blank
+        Py_ssize_t beam
+        void *memory
+
+    ctypedef struct lf_decoding:
+        Py_ssize_t (*align_reals)(
+            Py_ssize_t frames, Py_ssize_t classes, Py_ssize_t labels, Py_ssize_t segment
+        ) noexcept nogil
+        void (*align)(const lf_alignment *alignment) noexcept nogil
+        Py_ssize_t (*greedy)(
+            const lf_frames *frames, int32_t blank, Py_ssize_t start, Py_ssize_t end, void *row, int64_t *labels
+        ) noexcept nogil
+        size_t (*search_bytes)(Py_ssize_t frames, Py_ssize_t classes, Py_ssize_t beam) noexcept nogil
+        Py_ssize_t (*search)(const lf_beam *beam) noexcept nogil
+        double (*log_prob)(const lf_beam *beam, Py_ssize_t rank) noexcept nogil
+        Py_ssize_t (*labelling)(const lf_beam *beam, Py_ssize_t rank, int64_t *labels) noexcept nogil
+
     ctypedef struct lf_table:
         const lf_elementwise *elementwise
         const lf_rowwise *const *rowwise
@@ -156,6 +195,7 @@ cdef extern from "abi.h" nogil:
         int pairwise_count
         int map_count
         lf_ctc_kernel ctc
+        lf_decoding decoding
         const void *(*gather)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, void *scratch) noexcept nogil
         void (*gather_labels)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, int64_t *labels) noexcept nogil
         int (*outside)(const int64_t *labels, Py_ssize_t n, int64_t low, int64_t high) noexcept nogil
@@ -203,6 +243,7 @@ cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
 cdef cnp.ndarray empty(int ndim, cnp.npy_intp *dims, int type)
 cdef cnp.ndarray result_like(cnp.ndarray like, object out, tuple arrays)
 cdef int kind_of(cnp.dtype dtype) except -1
+cdef bint rows_in_place(cnp.ndarray a, Py_ssize_t itemsize) except -1
 cdef int describe(object array, object shape, lf_array *described) except -1
 cdef int settle(
     int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize, bint in_order

@@ -246,6 +246,20 @@ def readable(dtype):
     return kind_of(dtype) != LF_KINDS
 
 
+cdef bint rows_in_place(cnp.ndarray a, Py_ssize_t itemsize) except -1:
+    """Whether everything along the last axis can be used as it stands, at any place of the others."""
+    cdef int axis, last = cnp.PyArray_NDIM(a) - 1
+    for axis in range(last):
+        if cnp.PyArray_STRIDE(a, axis) % itemsize:
+            return False
+    return (
+        <lf_kind> kind_of(a.dtype) == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
+        and a.dtype.isnative
+        and cnp.PyArray_STRIDE(a, last) == itemsize
+        and <size_t> cnp.PyArray_DATA(a) % <size_t> itemsize == 0
+    )
+
+
 cdef int describe(object array, object shape, lf_array *described) except -1:
     """Fill in an array as it is broadcast to `shape`, one stride per axis."""
     cdef cnp.ndarray a = array

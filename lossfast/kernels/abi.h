@@ -200,6 +200,50 @@ typedef struct {
     void (*fill)(const lf_ctc *ctc, ptrdiff_t start, ptrdiff_t end, double value);
 } lf_ctc_kernel;
 
+/* ---- decoding of sequences ------------------------------------------------------------------------------------ */
+
+/* The log-probabilities of one sequence, of any kind and at any strides (bytes); direct: REALs, side by side. */
+typedef struct {
+    ptrdiff_t frames, classes;
+    const char *input;
+    lf_kind kind;
+    int swapped, direct;
+    ptrdiff_t frame_stride, class_stride;
+} lf_frames;
+
+typedef struct {
+    lf_frames frames;
+    ptrdiff_t labels;
+    const int32_t *label; /* [labels + 1]: the labels, then the blank */
+    ptrdiff_t segment;    /* frames whose rows are in memory at once; if not all, the others are computed twice */
+    void *memory;         /* align_reals */
+    int64_t *path;        /* per frame its class … */
+    char *scores;         /* … and the log-probability of that, contiguous */
+    lf_kind score_kind;
+} lf_alignment;
+
+typedef struct {
+    lf_frames frames;
+    int32_t blank;
+    ptrdiff_t beam;
+    void *memory; /* search_bytes; holds the result */
+} lf_beam;
+
+typedef struct {
+    ptrdiff_t (*align_reals)(ptrdiff_t frames, ptrdiff_t classes, ptrdiff_t labels, ptrdiff_t segment);
+    void (*align)(const lf_alignment *alignment);
+    /* the labels of [start, end), of which the first is compared with the frame before; returns how many */
+    ptrdiff_t (*greedy)(const lf_frames *frames, int32_t blank, ptrdiff_t start, ptrdiff_t end, void *row,
+                        int64_t *labels);
+    /* in the float64 table alone, which serves every kind; `direct` then means float64 */
+    size_t (*search_bytes)(ptrdiff_t frames, ptrdiff_t classes, ptrdiff_t beam);
+    /* returns how many labellings were found, at least one, the best first */
+    ptrdiff_t (*search)(const lf_beam *beam);
+    double (*log_prob)(const lf_beam *beam, ptrdiff_t rank);
+    /* returns how many; NULL: only that */
+    ptrdiff_t (*labelling)(const lf_beam *beam, ptrdiff_t rank, int64_t *labels);
+} lf_decoding;
+
 /* ---- the table ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -209,6 +253,7 @@ typedef struct {
     const lf_map *maps;
     int elementwise_count, rowwise_count, pairwise_count, map_count;
     lf_ctc_kernel ctc;
+    lf_decoding decoding;
 
     /* n elements from flat index `start`: the array itself where it is direct, else a converted copy in scratch */
     const void *(*gather)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, void *scratch);

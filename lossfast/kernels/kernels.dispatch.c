@@ -3,6 +3,7 @@
  * the path of an older one. */
 #include "abi.h"
 #include "blocks.h"
+#include "decoding.h"
 #include "elementwise.h"
 #include "kernel_index.h"
 #include "pairwise.h"
@@ -29,6 +30,7 @@ const lf_table LF_TABLE_NAME = {
     .pairwise_count = LF_LENGTH(pairwise_entries),
     .map_count = LF_LENGTH(map_entries),
     .ctc = {ctc_row_reals, ctc_sweep_reals, ctc_sweep, ctc_total, ctc_finish, ctc_fill},
+    .decoding = LF_DECODING,
     .gather = gather,
     .gather_labels = gather_labels,
     .outside = outside,
