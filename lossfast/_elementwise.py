@@ -150,10 +150,10 @@ class ElementwiseLoss(Loss):
             total /= divisor
             self._refuse_invalid(invalid, originals, request)
             if weight is not None and unweighted is not None:
-                if self.reduction == "mean" and self.multiplier_in_mean:  # less what the weight adds to the divisor
-                    unweighted -= _unbroadcast(weight, shape) * self._reduced(total, denominator)
                 factors = (a for a in (scale, sample_weight, *cotangents) if a is not None)
                 with np.errstate(all="ignore"):
+                    if self.reduction == "mean" and self.multiplier_in_mean:  # less what the weight adds to the divisor
+                        unweighted -= _unbroadcast(weight, shape) * self._reduced(total, denominator)
                     grads[self.multiplier].array[...] = math.prod(factors, start=unweighted)
         else:
             empty = math.nan if math.prod(unreduced) else 0.0  # the mean of a row without elements

@@ -134,7 +134,7 @@ def _gaussian_terms(loss: Loss, x: np.ndarray, t: np.ndarray, var: np.ndarray) -
 
 def _triplet_terms(loss: Loss, anchor: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
     """The margin, or a distance; no p-norm with p >= 1 is greater than the sum of the differences."""
-    eps = getattr(loss, "eps", 0.0)
+    eps = abs(getattr(loss, "eps", 0.0))
     distances = [(np.abs(a - b) + eps).sum(-1) for a, b in ((anchor, positive), (anchor, negative))]
     return np.maximum(loss.margin, np.maximum(*distances))
 

@@ -145,7 +145,7 @@ def assert_value(case, value, arrays, dtype):
         slack = noise(case, case.loss.reference, tuple(rounded), dtype) + np.finfo(dtype).smallest_normal
         eps = np.longdouble(np.finfo(value.dtype).eps if value.dtype.itemsize == 2 else np.finfo(dtype).eps)
         spread = case.spread(tuple(rounded))
-        bound = (case.bound or 4 + spread) + 2
+        bound = (case.bound or 4 + spread) + case.excess(tuple(rounded)) + 2
         # what a half precision and the long double of the reference cannot tell
         least = np.finfo(value.dtype).smallest_subnormal + 64 * np.finfo(np.longdouble).eps * (1 + spread)
         size = np.maximum(np.abs(exact), case.terms(tuple(rounded)))

@@ -596,13 +596,17 @@ cdef class ElementwiseSum:
         self.factors = factors
 
     def quick(self, tuple arrays, int order, out=None):
-        """As of one kernel."""
+        """As of one kernel, but nothing is written to the caller's array if one of the losses refuses its arrays."""
         cdef SumCall summed
         cdef Elementwise lead = self.kernels[0], kernel
         cdef int count = len(self.kernels), m
         cdef size_t calls = count * sizeof(Call), factors = count * sizeof(double)
-        cdef char *memory = <char *> malloc(calls + factors)
-        cdef double *factor = <double *> (memory + calls)
+        cdef char *memory
+        cdef double *factor
+        if out is not None:
+            return None
+        memory = <char *> malloc(calls + factors)
+        factor = <double *> (memory + calls)
         if memory == NULL:
             raise MemoryError(f"{calls + factors} bytes for {count} losses")
         summed.calls = <Call *> memory
@@ -615,9 +619,7 @@ cdef class ElementwiseSum:
                     return None
                 factor[m] = self.factors[m]
             first = <cnp.ndarray> arrays[0]
-            grad = lead.new_results(summed.calls, LF_OUT_GRAD, first, out, arrays) if order > 0 else None
-            if order > 0 and grad is None:
-                return None
+            grad = lead.new_results(summed.calls, LF_OUT_GRAD, first) if order > 0 else None
             value = new_result(summed.calls, LF_OUT_VALUE, first) if lead.reduction == NONE else None
             hess = lead.new_results(summed.calls, LF_OUT_HESS, first) if order > 1 else None
             values = execute_sum(&summed, lead.reduction != NONE)
