@@ -8,6 +8,9 @@ from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.string cimport memcpy, memset
 
 from lossfast._drivers.runtime cimport (
+    Frames,
+    describe_frames,
+    frames_of,
     kind_of,
     lf_alignment,
     lf_beam,
@@ -15,7 +18,6 @@ from lossfast._drivers.runtime cimport (
     lf_frames,
     lf_kind,
     padded,
-    rows_in_place,
     run,
     table_of,
     team,
@@ -32,21 +34,6 @@ cdef double PREFIX_COST = 50.0
 cdef Py_ssize_t KEPT_BYTES = 32 << 20
 # Frames of a task that looks for the greatest class.
 cdef Py_ssize_t GREEDY_FRAMES = 256
-
-
-cdef int describe_frames(cnp.ndarray a, int itemsize, lf_frames *frames) except -1:
-    """What the sequences of a (frames, sequences, classes) array have in common."""
-    frames.classes = cnp.PyArray_DIM(a, 2)
-    frames.kind = <lf_kind> kind_of(a.dtype)
-    frames.swapped = not a.dtype.isnative
-    frames.direct = rows_in_place(a, itemsize)
-    frames.frame_stride = cnp.PyArray_STRIDE(a, 0)
-    frames.class_stride = cnp.PyArray_STRIDE(a, 2)
-    return 0
-
-
-cdef inline const char *sequence_of(cnp.ndarray a, Py_ssize_t n):
-    return <const char *> cnp.PyArray_DATA(a) + n * cnp.PyArray_STRIDE(a, 1)
 
 
 cdef struct Memory:
@@ -110,8 +97,10 @@ def forced_align(
     cdef double cost = 0.0
     cdef int threads
     cdef Alignments batch
+    cdef Frames given
     cdef lf_alignment *a
     cdef const int32_t *label = <const int32_t *> cnp.PyArray_DATA(labels)
+    describe_frames(&given, input, itemsize, False)
     for n in range(count):
         longest = max(longest, frames[n])
         most = max(most, lengths[n])
@@ -122,19 +111,17 @@ def forced_align(
     batch.score_bytes = cnp.PyArray_ITEMSIZE(scores)
     threads = team(cost * (itemsize >> 2), count)
     segment = longest
-    needed = batch.kernel.align_reals(longest, cnp.PyArray_DIM(input, 2), most, segment) * itemsize
+    needed = batch.kernel.align_reals(longest, given.each.classes, most, segment) * itemsize
     if needed > KEPT_BYTES:
         segment = <Py_ssize_t> ceil(sqrt(<double> longest))
-        needed = batch.kernel.align_reals(longest, cnp.PyArray_DIM(input, 2), most, segment) * itemsize
+        needed = batch.kernel.align_reals(longest, given.each.classes, most, segment) * itemsize
     batch.alignments = <lf_alignment *> calloc(count, sizeof(lf_alignment))
     if batch.alignments == NULL:
         raise MemoryError(f"{count} alignments")
     try:
         for n in range(count):
             a = &batch.alignments[n]
-            describe_frames(input, itemsize, &a.frames)
-            a.frames.frames = frames[n]
-            a.frames.input = sequence_of(input, n)
+            a.frames = frames_of(&given, n, frames[n])
             a.labels = lengths[n]
             a.label = label + start
             a.segment = segment
@@ -155,10 +142,8 @@ def forced_align(
 
 cdef struct Greedy:
     const lf_decoding *kernel
-    lf_frames frames
+    Frames given
     int32_t blank
-    const char *input
-    Py_ssize_t sequence_stride
     const Py_ssize_t *lengths
     Py_ssize_t all_frames
     Py_ssize_t parts  # of each sequence
@@ -171,11 +156,9 @@ cdef void decode_part(void *context, Py_ssize_t index, int thread) noexcept nogi
     cdef Greedy *batch = <Greedy *> context
     cdef Py_ssize_t n = index // batch.parts, start = index % batch.parts * GREEDY_FRAMES
     cdef Py_ssize_t end = min(start + GREEDY_FRAMES, batch.lengths[n])
-    cdef lf_frames frames = batch.frames
+    cdef lf_frames frames = frames_of(&batch.given, n, batch.lengths[n])
     batch.counts[index] = 0
     if start < end:
-        frames.frames = batch.lengths[n]
-        frames.input = batch.input + n * batch.sequence_stride
         batch.counts[index] = batch.kernel.greedy(
             &frames, batch.blank, start, end, batch.memory.slots + thread * batch.memory.slot_bytes,
             batch.labels + n * batch.all_frames + start
@@ -193,10 +176,8 @@ def greedy_decode(cnp.ndarray input, int itemsize, const Py_ssize_t[::1] frames,
     for n in range(count):
         cost += frames[n] * cnp.PyArray_DIM(input, 2) * CLASS_COST
     batch.kernel = &table_of(itemsize).decoding
-    describe_frames(input, itemsize, &batch.frames)
+    describe_frames(&batch.given, input, itemsize, False)
     batch.blank = blank
-    batch.input = <const char *> cnp.PyArray_DATA(input)
-    batch.sequence_stride = cnp.PyArray_STRIDE(input, 1)
     batch.lengths = &frames[0]
     batch.all_frames = cnp.PyArray_DIM(input, 0)
     batch.parts = (batch.all_frames + GREEDY_FRAMES - 1) // GREEDY_FRAMES
@@ -206,7 +187,7 @@ def greedy_decode(cnp.ndarray input, int itemsize, const Py_ssize_t[::1] frames,
         raise MemoryError(f"labels of {count} sequences of {batch.all_frames} frames")
     batch.counts = <Py_ssize_t *> (batch.labels + count * batch.all_frames)
     try:
-        allocate(&batch.memory, batch.frames.classes * itemsize, threads, "")
+        allocate(&batch.memory, batch.given.each.classes * itemsize, threads, "")
         with nogil:
             run(threads, count * batch.parts, decode_part, &batch)
         free(batch.memory.allocated)
@@ -303,7 +284,9 @@ def beam_search(
     cdef double cost = 0.0
     cdef int threads
     cdef Searches batch
+    cdef Frames given
     cdef lf_beam *search
+    describe_frames(&given, input, 8, False)
     for n in range(count):
         longest = max(longest, frames[n])
         cost += frames[n] * (beam * PREFIX_COST + classes * CLASS_COST)
@@ -319,9 +302,7 @@ def beam_search(
             raise MemoryError(f"{count} searches")
         for n in range(count):
             search = &batch.searches[n]
-            describe_frames(input, 8, &search.frames)
-            search.frames.frames = frames[n]
-            search.frames.input = sequence_of(input, n)
+            search.frames = frames_of(&given, n, frames[n])
             search.blank = blank
             search.beam = beam
         allocate(

@@ -108,17 +108,20 @@ cdef extern from "abi.h" nogil:
         const char *name
         void (*loop)(Py_ssize_t n, const void *input, void *output) noexcept nogil
 
-    ctypedef struct lf_ctc:
+    ctypedef struct lf_frames:
         Py_ssize_t frames
         Py_ssize_t classes
-        Py_ssize_t labels
-        const int32_t *label
         const char *input
         lf_kind kind
         int swapped
         int direct
         Py_ssize_t frame_stride
         Py_ssize_t class_stride
+
+    ctypedef struct lf_ctc:
+        lf_frames given
+        Py_ssize_t labels
+        const int32_t *label
         void *log_sums
         char *grad
         lf_kind grad_kind
@@ -145,16 +148,6 @@ cdef extern from "abi.h" nogil:
         void (*total)(const lf_ctc *ctc, double *fraction, double *exponent) noexcept nogil
         void (*finish)(const lf_ctc *ctc, int backward, double exponent) noexcept nogil
         void (*fill)(const lf_ctc *ctc, Py_ssize_t start, Py_ssize_t end, double value) noexcept nogil
-
-    ctypedef struct lf_frames:
-        Py_ssize_t frames
-        Py_ssize_t classes
-        const char *input
-        lf_kind kind
-        int swapped
-        int direct
-        Py_ssize_t frame_stride
-        Py_ssize_t class_stride
 
     ctypedef struct lf_alignment:
         lf_frames frames
@@ -243,7 +236,22 @@ cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
 cdef cnp.ndarray empty(int ndim, cnp.npy_intp *dims, int type)
 cdef cnp.ndarray result_like(cnp.ndarray like, object out, tuple arrays)
 cdef int kind_of(cnp.dtype dtype) except -1
-cdef bint rows_in_place(cnp.ndarray a, Py_ssize_t itemsize) except -1
+
+# An array with axes of frames, sequences and classes, or of frames and classes: what its sequences have in common.
+cdef struct Frames:
+    lf_frames each
+    Py_ssize_t count
+    Py_ssize_t sequence_stride  # bytes
+
+cdef int describe_frames(Frames *described, cnp.ndarray array, int itemsize, bint batch_first) except -1
+
+cdef inline lf_frames frames_of(const Frames *batch, Py_ssize_t n, Py_ssize_t frames) noexcept nogil:
+    """Those of one sequence, so many."""
+    cdef lf_frames own = batch.each
+    own.frames = frames
+    own.input += n * batch.sequence_stride
+    return own
+
 cdef int describe(object array, object shape, lf_array *described) except -1
 cdef int settle(
     int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize, bint in_order

@@ -246,18 +246,29 @@ def readable(dtype):
     return kind_of(dtype) != LF_KINDS
 
 
-cdef bint rows_in_place(cnp.ndarray a, Py_ssize_t itemsize) except -1:
-    """Whether everything along the last axis can be used as it stands, at any place of the others."""
-    cdef int axis, last = cnp.PyArray_NDIM(a) - 1
-    for axis in range(last):
-        if cnp.PyArray_STRIDE(a, axis) % itemsize:
-            return False
-    return (
-        <lf_kind> kind_of(a.dtype) == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
-        and a.dtype.isnative
-        and cnp.PyArray_STRIDE(a, last) == itemsize
-        and <size_t> cnp.PyArray_DATA(a) % <size_t> itemsize == 0
+cdef int describe_frames(Frames *described, cnp.ndarray array, int itemsize, bint batch_first) except -1:
+    """Fill in frames of any dtype and layout, of a batch or of one sequence."""
+    cdef int batched = cnp.PyArray_NDIM(array) == 3
+    cdef int frame = batched and batch_first, sequence = not batch_first
+    cdef lf_frames *each = &described.each
+    described.count = cnp.PyArray_DIM(array, sequence) if batched else 1
+    described.sequence_stride = cnp.PyArray_STRIDE(array, sequence) if batched else 0
+    each.frames = cnp.PyArray_DIM(array, frame)
+    each.classes = cnp.PyArray_DIM(array, batched + 1)
+    each.input = <const char *> cnp.PyArray_DATA(array)
+    each.kind = <lf_kind> kind_of(array.dtype)
+    each.swapped = not cnp.PyArray_ISNOTSWAPPED(array)
+    each.frame_stride = cnp.PyArray_STRIDE(array, frame)
+    each.class_stride = cnp.PyArray_STRIDE(array, batched + 1)
+    each.direct = (
+        each.kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
+        and not each.swapped
+        and each.class_stride == itemsize
+        and each.frame_stride % itemsize == 0
+        and described.sequence_stride % itemsize == 0
+        and <size_t> each.input % <size_t> itemsize == 0
     )
+    return 0
 
 
 cdef int describe(object array, object shape, lf_array *described) except -1:

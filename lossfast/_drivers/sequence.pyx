@@ -8,14 +8,13 @@ from libc.stdlib cimport free, malloc
 import numpy as np
 
 from lossfast._drivers.runtime cimport (
-    LF_FLOAT32,
-    LF_FLOAT64,
     MEAN,
     NONE,
-    kind_of,
+    Frames,
+    describe_frames,
+    frames_of,
     lf_ctc,
     lf_ctc_kernel,
-    lf_kind,
     padded,
     reduction_code,
     result_like,
@@ -106,7 +105,7 @@ cdef inline bint differentiable(Sequence *sequence) noexcept nogil:
 
 cdef void fill_rest(Batch *batch, Sequence *sequence, Py_ssize_t all_frames) noexcept nogil:
     """The gradient where it is the same everywhere: beyond the sequence, and where there is none."""
-    cdef Py_ssize_t frames = sequence.ctc.frames
+    cdef Py_ssize_t frames = sequence.ctc.given.frames
     if not differentiable(sequence):
         batch.kernel.fill(&sequence.ctc, 0, frames, 0.0 if sequence.value == 0.0 else NAN)
     batch.kernel.fill(&sequence.ctc, frames, all_frames, 0.0)
@@ -165,43 +164,6 @@ cdef void run_batch(Task *task, Py_ssize_t count, int threads, bint halves) noex
 
 
 # ---- arrays of a batch -------------------------------------------------------------------------------------------
-
-
-# An array with axes of frames, sequences and classes in any layout; or of frames and classes.
-cdef struct Frames:
-    char *data
-    lf_kind kind
-    int swapped
-    int direct  # every row of classes can be used as it stands
-    Py_ssize_t frames
-    Py_ssize_t count
-    Py_ssize_t classes
-    Py_ssize_t frame_stride  # bytes
-    Py_ssize_t sequence_stride
-    Py_ssize_t class_stride
-
-
-cdef int describe(Frames *described, cnp.ndarray array, int itemsize, bint batch_first) except -1:
-    cdef int batched = cnp.PyArray_NDIM(array) == 3
-    cdef int frame = batched and batch_first, sequence = not batch_first
-    described.data = <char *> cnp.PyArray_DATA(array)
-    described.kind = <lf_kind> kind_of(array.dtype)
-    described.swapped = not cnp.PyArray_ISNOTSWAPPED(array)
-    described.frames = cnp.PyArray_DIM(array, frame)
-    described.frame_stride = cnp.PyArray_STRIDE(array, frame)
-    described.count = cnp.PyArray_DIM(array, sequence) if batched else 1
-    described.sequence_stride = cnp.PyArray_STRIDE(array, sequence) if batched else 0
-    described.classes = cnp.PyArray_DIM(array, batched + 1)
-    described.class_stride = cnp.PyArray_STRIDE(array, batched + 1)
-    described.direct = (
-        described.kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
-        and not described.swapped
-        and described.class_stride == itemsize
-        and described.frame_stride % itemsize == 0
-        and described.sequence_stride % itemsize == 0
-        and <size_t> described.data % <size_t> itemsize == 0
-    )
-    return 0
 
 
 cdef const int64_t *integers(cnp.ndarray array, list kept) except NULL:
@@ -361,9 +323,9 @@ cdef class CTC:
         alike, where these are not the classes themselves but the `column_classes`, (sequences, places).
         """
         cdef Frames given, written
-        describe(&given, input, itemsize, self.batch_first)
+        describe_frames(&given, input, itemsize, self.batch_first)
         if grad is not None:
-            describe(&written, grad, itemsize, self.batch_first)
+            describe_frames(&written, grad, itemsize, self.batch_first)
         return self.compute(
             &given,
             itemsize,
@@ -403,9 +365,9 @@ cdef class CTC:
         ):
             return None
         itemsize = cnp.PyArray_ITEMSIZE(x)
-        describe(&given, x, itemsize, self.batch_first)
+        describe_frames(&given, x, itemsize, self.batch_first)
         if (
-            not 0 <= self.blank < given.classes
+            not 0 <= self.blank < given.each.classes
             or cnp.PyArray_NDIM(input_lengths) != 1
             or cnp.PyArray_NDIM(target_lengths) != 1
             or cnp.PyArray_SIZE(input_lengths) != given.count
@@ -414,7 +376,7 @@ cdef class CTC:
             or cnp.PyArray_NDIM(y) == 2 and cnp.PyArray_DIM(y, 0) != given.count
         ):
             return None
-        sequences = Sequences(y, input_lengths, target_lengths, given.frames, given.classes, self.blank)
+        sequences = Sequences(y, input_lengths, target_lengths, given.each.frames, given.each.classes, self.blank)
         if sequences.fault is not None:
             return None
         shares = vector(given.count, cnp.NPY_DOUBLE)
@@ -428,7 +390,7 @@ cdef class CTC:
             grad = result_like(x, out, (x,))  # the integers are copies
             if grad is None:
                 return None
-            describe(&written, grad, itemsize, self.batch_first)
+            describe_frames(&written, grad, itemsize, self.batch_first)
             scales = shares * (1.0 / denominator)
         values = self.compute(
             &given,
@@ -476,15 +438,15 @@ cdef class CTC:
             most = max(most, sequences.length[n])
             cost += sequences.frame[n] * (2 * sequences.length[n] + 1) * (GRADIENT_COST if written else STATE_COST)
         if written != NULL:
-            cost += given.frames * count * written.classes * CLASS_COST
+            cost += given.each.frames * count * written.each.classes * CLASS_COST
             around_cache = (
-                written.direct
-                and written.data != given.data
-                and written.classes * itemsize >= STREAM_ROW_BYTES
-                and given.frames * count * written.classes * itemsize >= STREAM_BYTES
+                written.each.direct
+                and written.each.input != given.each.input
+                and written.each.classes * itemsize >= STREAM_ROW_BYTES
+                and given.each.frames * count * written.each.classes * itemsize >= STREAM_BYTES
             )
         if self.logits:
-            cost += given.frames * count * given.classes * CLASS_COST
+            cost += given.each.frames * count * given.each.classes * CLASS_COST
         batch.kernel = &table_of(itemsize).ctc
         batch.graded = written != NULL
         batch.zero_infinity = self.zero_infinity
@@ -497,7 +459,7 @@ cdef class CTC:
         if batch.graded:
             interval = 1 if row_bytes * longest <= KEPT_BYTES else <Py_ssize_t> ceil(sqrt(longest / 2.0))
         steps = longest - longest // 2
-        batch.sweep_bytes = padded(batch.kernel.sweep_reals(given.classes, most) * itemsize)
+        batch.sweep_bytes = padded(batch.kernel.sweep_reals(given.each.classes, most) * itemsize)
         batch.kept_bytes = padded((steps + interval - 1) // interval * row_bytes) if interval else 0
         batch.segment_bytes = padded(interval * row_bytes) if interval > 1 else 0
         batch.log_sum_bytes = padded(2 * longest * itemsize) if self.logits else 0
@@ -519,34 +481,27 @@ cdef class CTC:
             s = &batch.sequences[n]
             s.feasible = sequences.enough[n]
             s.bad[0] = s.bad[1] = 0
-            s.ctc.frames = sequences.frame[n]
-            s.ctc.classes = given.classes
+            s.ctc.given = frames_of(given, n, sequences.frame[n])
             s.ctc.labels = sequences.length[n]
             s.ctc.label = sequences.label + start
-            s.ctc.input = given.data + n * given.sequence_stride
-            s.ctc.kind = given.kind
-            s.ctc.swapped = given.swapped
-            s.ctc.direct = given.direct
-            s.ctc.frame_stride = given.frame_stride
-            s.ctc.class_stride = given.class_stride
             s.ctc.log_sums = memory if self.logits else NULL  # any address: `place` gives it its own
             s.ctc.interval = interval
             if written != NULL:
-                s.ctc.grad = written.data + n * written.sequence_stride
-                s.ctc.grad_kind = written.kind
-                s.ctc.grad_swapped = written.swapped
-                s.ctc.grad_direct = written.direct
+                s.ctc.grad = <char *> written.each.input + n * written.sequence_stride
+                s.ctc.grad_kind = written.each.kind
+                s.ctc.grad_swapped = written.each.swapped
+                s.ctc.grad_direct = written.each.direct
                 s.ctc.around_cache = around_cache
-                s.ctc.grad_frame_stride = written.frame_stride
-                s.ctc.grad_class_stride = written.class_stride
+                s.ctc.grad_frame_stride = written.each.frame_stride
+                s.ctc.grad_class_stride = written.each.class_stride
                 s.ctc.of_logits = of_logits
-                s.ctc.columns = written.classes
+                s.ctc.columns = written.each.classes
                 s.ctc.column = s.ctc.label if columns == NULL else columns + start
-                s.ctc.column_class = NULL if columns == NULL else column_classes + n * written.classes
+                s.ctc.column_class = NULL if columns == NULL else column_classes + n * written.each.classes
                 s.ctc.scale = scale[n]
             start += sequences.length[n] + 1
         task.batch = &batch
-        task.all_frames = given.frames
+        task.all_frames = given.each.frames
         if cost <= KEEP_LOCK:
             run_batch(&task, count, 1, False)
         else:

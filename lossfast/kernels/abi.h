@@ -164,16 +164,22 @@ static inline void lf_prefetch(const char *from, ptrdiff_t bytes) {
 
 /* ---- sequences ------------------------------------------------------------------------------------------------ */
 
-/* One sequence of a connectionist temporal classification and the memory that it is computed in. */
+/* What a sequence has for each frame and class, log-probabilities or logits, of any kind and at any strides (bytes);
+ * direct: REALs, side by side. */
 typedef struct {
-    ptrdiff_t frames, classes, labels;
-    const int32_t *label; /* [labels + 1]: the labels, then the blank */
-    /* log-probabilities or logits, of any kind and at any strides (bytes); direct: REALs, side by side */
+    ptrdiff_t frames, classes;
     const char *input;
     lf_kind kind;
     int swapped, direct;
     ptrdiff_t frame_stride, class_stride;
-    void *log_sums; /* with logits two REALs per frame, else NULL */
+} lf_frames;
+
+/* One sequence of a connectionist temporal classification and the memory that it is computed in. */
+typedef struct {
+    lf_frames given;
+    ptrdiff_t labels;
+    const int32_t *label; /* [labels + 1]: the labels, then the blank */
+    void *log_sums;       /* with logits two REALs per frame, else NULL */
     /* the gradient, likewise, multiplied by scale; of_logits: probability less occupancy, else -occupancy */
     char *grad;
     lf_kind grad_kind;
@@ -201,15 +207,6 @@ typedef struct {
 } lf_ctc_kernel;
 
 /* ---- decoding of sequences ------------------------------------------------------------------------------------ */
-
-/* The log-probabilities of one sequence, of any kind and at any strides (bytes); direct: REALs, side by side. */
-typedef struct {
-    ptrdiff_t frames, classes;
-    const char *input;
-    lf_kind kind;
-    int swapped, direct;
-    ptrdiff_t frame_stride, class_stride;
-} lf_frames;
 
 typedef struct {
     lf_frames frames;

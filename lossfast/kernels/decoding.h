@@ -6,33 +6,13 @@
 
 #include "abi.h"
 #include "blocks.h"
+#include "frames.h"
 #include "real.h"
 #include "rowwise.h"
 #include "vmath.h"
 
 static ptrdiff_t decoding_padded(ptrdiff_t n) {
     return (n + LF_LANE_MULTIPLE - 1) / LF_LANE_MULTIPLE * LF_LANE_MULTIPLE;
-}
-
-/* The log-probabilities of a frame: the caller's own, or a copy of them. */
-static const REAL *frame_row(const lf_frames *frames, ptrdiff_t t, REAL *copy) {
-    const char *row = frames->input + t * frames->frame_stride;
-    if (frames->direct)
-        return (const REAL *)row;
-    load(frames->kind, frames->swapped, row, frames->class_stride, frames->classes, copy);
-    return copy;
-}
-
-/* Frames that are prefetched before their turn, and bytes of each: the rest of a longer row the processor finds. */
-enum { FRAME_AHEAD = 2, FRAME_PREFETCHED = 4096 };
-
-/* Rows of a batch lie far apart: the processor's own prefetching does not find the next. */
-static void frame_prefetch(const lf_frames *frames, ptrdiff_t t) {
-    if (t + FRAME_AHEAD < frames->frames && frames->class_stride > 0) {
-        const ptrdiff_t bytes = frames->classes * frames->class_stride;
-        lf_prefetch(frames->input + (t + FRAME_AHEAD) * frames->frame_stride,
-                    bytes < FRAME_PREFETCHED ? bytes : FRAME_PREFETCHED);
-    }
 }
 
 /* ---- the best path through given labels ---------------------------------------------------------------------- */
@@ -93,23 +73,13 @@ static ALIGNMENT align_begin(const lf_alignment *alignment) {
     return a;
 }
 
-static void align_prefetch(const lf_alignment *alignment, ptrdiff_t t) {
-    const lf_frames *frames = &alignment->frames;
-    const ptrdiff_t ahead = t + FRAME_AHEAD;
-    if (!frames->direct || frames->classes * (ptrdiff_t)sizeof(REAL) <= FRAME_PREFETCHED)
-        frame_prefetch(frames, t);
-    else if (ahead < frames->frames)
-        for (ptrdiff_t l = 0; l <= alignment->labels; l++)
-            __builtin_prefetch((const REAL *)(frames->input + ahead * frames->frame_stride) + alignment->label[l]);
-}
-
 static void align_step(const ALIGNMENT *a, ptrdiff_t t, REAL *before, REAL *row) {
     const ptrdiff_t n = a->states;
     const lf_alignment *alignment = a->alignment;
     const REAL *x = frame_row(&alignment->frames, t, a->input);
     const int32_t *label = a->label;
     REAL *restrict emission = a->emission;
-    align_prefetch(alignment, t);
+    labels_prefetch(&alignment->frames, t + FRAMES_AHEAD, label, alignment->labels + 1);
 #pragma omp simd
     for (ptrdiff_t l = 0; l < n; l++) {
         const REAL y = x[label[l]], floored = y > ALIGN_LEAST ? y : ALIGN_LEAST;
@@ -211,7 +181,7 @@ static ptrdiff_t greedy(const lf_frames *frames, int32_t blank, ptrdiff_t start,
                         int64_t *labels) {
     ptrdiff_t count = 0, before = start ? greedy_class(frame_row(frames, start - 1, row), frames->classes) : blank;
     for (ptrdiff_t t = start; t < end; t++) {
-        frame_prefetch(frames, t);
+        frame_prefetch(frames, t + FRAMES_AHEAD);
         const ptrdiff_t class = greedy_class(frame_row(frames, t, row), frames->classes);
         if (class != before && class != blank)
             labels[count++] = class;
@@ -582,7 +552,7 @@ static ptrdiff_t search(const lf_beam *settings) {
     s->beam.prefix[0] = 0;
     s->beam.last[0] = -1;
     for (ptrdiff_t t = 0; t < frames->frames; t++) {
-        frame_prefetch(frames, t);
+        frame_prefetch(frames, t + FRAMES_AHEAD);
         search_candidates(s, frame_row(frames, t, s->input));
         search_advance(s);
     }

@@ -13,6 +13,7 @@
 
 #include "abi.h"
 #include "blocks.h"
+#include "frames.h"
 #include "real.h"
 #include "rowwise.h"
 #include "vmath.h"
@@ -102,12 +103,12 @@ static void ctc_clear(REAL *m, REAL *e, ptrdiff_t n) {
 
 /* The frame of a step; the forward sweep takes them as they come. */
 static ptrdiff_t ctc_frame(const CTC_SWEEP *sweep, ptrdiff_t step) {
-    return sweep->backward ? sweep->ctc->frames - 1 - step : step;
+    return sweep->backward ? sweep->ctc->given.frames - 1 - step : step;
 }
 
 /* Steps until the sweeps meet. */
 static ptrdiff_t ctc_half(const lf_ctc *ctc, int backward) {
-    return backward ? ctc->frames - ctc->frames / 2 : ctc->frames / 2;
+    return backward ? ctc->given.frames - ctc->given.frames / 2 : ctc->given.frames / 2;
 }
 
 static CTC_SWEEP ctc_sweep_in(REAL *memory, const lf_ctc *ctc, int backward) {
@@ -125,7 +126,7 @@ static CTC_SWEEP ctc_sweep_in(REAL *memory, const lf_ctc *ctc, int backward) {
                        .labels = memory + 5 * stride,
                        .rows = {rows, rows + row},
                        .input = input,
-                       .output = input + ctc_padded(ctc->classes)};
+                       .output = input + ctc_padded(ctc->given.classes)};
 }
 
 static CTC_SWEEP ctc_begin(REAL *memory, const lf_ctc *ctc, int backward) {
@@ -147,42 +148,21 @@ static void ctc_start(const CTC_SWEEP *sweep, REAL *memory) {
     row.blank_e[0] = R(0.0);
 }
 
-/* Rows of a batch lie far apart: the processor's own prefetching does not find the next. */
-static void ctc_prefetch(const CTC_SWEEP *sweep, ptrdiff_t step) {
-    enum { AHEAD = 2, WHOLE_ROW = 2048 };
-    const lf_ctc *ctc = sweep->ctc;
-    if (!ctc->direct || step + AHEAD >= ctc->frames)
-        return;
-    const char *row = ctc->input + ctc_frame(sweep, step + AHEAD) * ctc->frame_stride;
-    const ptrdiff_t bytes = ctc->classes * (ptrdiff_t)sizeof(REAL);
-    if (bytes <= WHOLE_ROW)
-        lf_prefetch(row, bytes);
-    else
-        for (ptrdiff_t l = 0; l <= ctc->labels; l++)
-            __builtin_prefetch((const REAL *)row + ctc->label[l]);
-}
-
 /* Probabilities of the labels and of the blank at the frame of a step. With logits, their log-softmax is found at the
  * first visit and kept as the greatest logit and the logarithm of the sum. */
 static void ctc_emissions(CTC_SWEEP *sweep, ptrdiff_t step, int first_visit) {
     const lf_ctc *ctc = sweep->ctc;
     const ptrdiff_t t = ctc_frame(sweep, step);
     const ptrdiff_t L = ctc->labels;
-    const char *given = ctc->input + t * ctc->frame_stride;
     REAL *restrict m = sweep->emission_m, *restrict e = sweep->emission_e, max = R(0.0), log_sum = R(0.0);
-    const REAL *x = (const REAL *)given;
-    if (!ctc->direct) {
-        load(ctc->kind, ctc->swapped, given, ctc->class_stride, ctc->classes, sweep->input);
-        x = sweep->input;
-    }
-    sweep->x = x;
-    if (first_visit || ctc->column_class || !ctc->of_logits)
-        ctc_prefetch(sweep, step);
+    const REAL *const x = sweep->x = frame_row(&ctc->given, t, sweep->input);
+    if (first_visit || ctc->column_class || !ctc->of_logits) /* else the gradient fetches all of it */
+        labels_prefetch(&ctc->given, ctc_frame(sweep, step + FRAMES_AHEAD), ctc->label, L + 1);
     if (ctc->log_sums) {
         REAL *kept = (REAL *)ctc->log_sums + 2 * t;
         if (first_visit) {
-            max = row_max(x, ctc->classes);
-            log_sum = row_exp_sum(x, ctc->classes, max, row_argmax(x, ctc->classes, max), NULL);
+            max = row_max(x, ctc->given.classes);
+            log_sum = row_exp_sum(x, ctc->given.classes, max, row_argmax(x, ctc->given.classes, max), NULL);
             kept[0] = max;
             kept[1] = lf_log1p(log_sum) + (max - max); /* NaN where the greatest logit is infinite */
         }
@@ -392,8 +372,8 @@ static void ctc_finish(const lf_ctc *ctc, int backward, double exponent) {
         const int far = exponent < -0x1p22;
         ctc_weigh(&sweep, step, before, row, others, far ? ctc_greatest(&sweep, before, others) : (REAL)exponent);
         const char *next = NULL;
-        if (ctc->direct && !ctc->column_class && step + 1 < first + kept)
-            next = ctc->input + ctc_frame(&sweep, step + 1) * ctc->frame_stride;
+        if (ctc->given.direct && !ctc->column_class && step + 1 < first + kept)
+            next = ctc->given.input + ctc_frame(&sweep, step + 1) * ctc->given.frame_stride;
         ctc_gradient(&sweep, t, next);
         REAL *const done = before;
         before = row;
