@@ -211,6 +211,9 @@ cdef extern from "abi.h" nogil:
         void (*multiply)(void *product, const void *factor, Py_ssize_t n) noexcept nogil
         void (*accumulate)(void *total, const void *part, double factor, Py_ssize_t n) noexcept nogil
         double (*sum)(const void *values, Py_ssize_t n) noexcept nogil
+        void (*subtract)(
+            Py_ssize_t n, const void *a, const void *b, void *c, int around_cache
+        ) noexcept nogil
 
     void lf_prefetch(const char *start, Py_ssize_t bytes)
 

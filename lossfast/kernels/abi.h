@@ -273,6 +273,8 @@ typedef struct {
     /* total += part * factor, both rounded; a part that is the total itself is the first */
     void (*accumulate)(void *total, const void *part, double factor, ptrdiff_t n);
     double (*sum)(const void *values, ptrdiff_t n);
+    /* c = a - b: the least that a loss with a gradient moves, to measure the memory with */
+    void (*subtract)(ptrdiff_t n, const void *a, const void *b, void *c, int around_cache);
 } lf_table;
 
 #endif

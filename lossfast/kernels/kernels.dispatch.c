@@ -3,6 +3,7 @@
  * the path of an older one. */
 #include "abi.h"
 #include "blocks.h"
+#include "bounds.h"
 #include "decoding.h"
 #include "elementwise.h"
 #include "kernel_index.h"
@@ -43,4 +44,5 @@ const lf_table LF_TABLE_NAME = {
     .multiply = multiply,
     .accumulate = accumulate,
     .sum = sum,
+    .subtract = subtract,
 };
