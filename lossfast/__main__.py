@@ -1,4 +1,4 @@
-"""``python -m lossfast`` prints the configuration; ``python -m lossfast demo`` trains two small models."""
+"""``python -m lossfast`` prints the configuration, ``demo`` trains two small models, ``bench`` measures every loss."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from lossfast import _demo
+from lossfast._bench import command as bench
 from lossfast._config import __version__, show_config
 
 #: Formats of the picture that need nothing beyond matplotlib.
@@ -47,6 +48,17 @@ def _parser() -> argparse.ArgumentParser:
         "--output", metavar="PATH", type=_picture, default="lossfast-demo.png", help="picture of the loss curves"
     )
     demo.add_argument("--seed", metavar="N", type=_seed, default=0, help="of the split, the weights and the batches")
+    bench.add_arguments(
+        commands.add_parser(
+            "bench",
+            help="measure losses on this machine, beside PyTorch, JAX and scikit-learn where installed",
+            description="Time value, value with gradient (a new array, and one given as out=) and Hessian diagonal of "
+            "losses from 16 predictions to 20 million, beside whatever peers are installed and the limits of this "
+            "machine: each contender in a process of its own, in turns. Print times per element, how many times as "
+            "long the peers take and what is reached of the limit; write a file of results and a picture. Takes a few "
+            "minutes unless told otherwise; quiet machines give better answers.",
+        )
+    )
     return parser
 
 
@@ -56,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command is None:
         show_config()
         return 0
+    if options.command == "bench":
+        return bench.run(options)
     missing = _demo.missing_requirements()
     if missing:
         print(

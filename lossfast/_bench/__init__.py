@@ -1,0 +1,1 @@
+"""``python -m lossfast bench``: every loss beside its peers and the limits of the machine, each in its own process."""
