@@ -97,10 +97,16 @@ def test_sizes_of_one_shape_are_measured_once():
 @pytest.mark.parametrize("n", [0, 1, 31, 32, 33, 5000])
 def test_the_difference_is_one(n, dtype, isa, threads, rng):
     a, b = rng.standard_normal((2, n)).astype(dtype)
-    for around_cache in (False, True):
-        c = np.full(n, np.nan, dtype)
-        subtract(a, b, c, around_cache)
-        np.testing.assert_array_equal(c, a - b)
+    longer = np.full(n + 64, np.nan, dtype)
+    start = -longer.ctypes.data % 64 // longer.itemsize
+    for around_cache, at in ((False, start), (False, start + 1), (True, start)):
+        longer[:] = np.nan
+        subtract(a, b, longer[at : at + n], around_cache)
+        np.testing.assert_array_equal(longer[at : at + n], a - b)
+        assert np.isnan(longer[:at]).all() and np.isnan(longer[at + n :]).all()
+    if n:
+        with pytest.raises(ValueError, match="begins with a cache line"):
+            subtract(a, b, longer[start + 1 : start + 1 + n], True)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -74,8 +74,17 @@ def difference_arrays(workload: Workload) -> tuple[Array, Array, Array] | None:
     if workload.traffic is None:
         return None
     n = difference_size(workload.traffic)
-    a, b, c = (np.full(n, k, np.float32) for k in range(3))
+    a, b, c = (_from_a_line(n) for _ in range(3))
+    for array in (a, b, c):
+        array[:] = 1
     return a, b, c
+
+
+def _from_a_line(n: int) -> Array:
+    """Float32 numbers that begin with a cache line."""
+    longer = np.empty(n + 16, np.float32)
+    start = -longer.ctypes.data % 64 // 4
+    return longer[start : start + n]
 
 
 def difference_size(traffic: int) -> int:

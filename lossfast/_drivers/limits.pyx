@@ -48,8 +48,10 @@ def subtract(cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, bint around_cache):
     plain(a, a, "a")
     plain(b, a, "b")
     plain(c, a, "c")
-    if not cnp.PyArray_ISWRITEABLE(c) or <size_t> cnp.PyArray_DATA(c) % 16:
-        raise ValueError("c: expected a writeable array, aligned to 16 bytes")
+    if not cnp.PyArray_ISWRITEABLE(c):
+        raise ValueError("c: expected a writeable array")
+    if around_cache and a.size and <size_t> cnp.PyArray_DATA(c) % 64:
+        raise ValueError("c: expected an array that begins with a cache line of 64 bytes")
     d.n, d.itemsize = a.size, a.itemsize
     d.table = table_of(<int> d.itemsize)
     d.a, d.b, d.c = <char *> cnp.PyArray_DATA(a), <char *> cnp.PyArray_DATA(b), <char *> cnp.PyArray_DATA(c)

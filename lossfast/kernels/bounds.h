@@ -3,30 +3,24 @@
 #define LF_BOUNDS_H
 
 #include "activations.h"
-#include "elementwise.h"
 
-/* c = a - b: a prediction and a target read, a gradient written, nothing computed. `c` is aligned to 16 bytes. */
-static ALWAYS_INLINE void subtracted(ptrdiff_t n, const REAL *a, const REAL *b, REAL *c, int around_cache) {
-    ptrdiff_t start = 0;
-    for (; start + LF_SUM_LANES <= n; start += LF_SUM_LANES) {
-        REAL lanes[LF_SUM_LANES];
-        for (int lane = 0; lane < LF_SUM_LANES; lane++)
-            lanes[lane] = a[start + lane] - b[start + lane];
-        if (around_cache) {
-            fetch_lanes(a + start);
-            fetch_lanes(b + start);
-        }
-        put_lanes(c + start, lanes, around_cache);
-    }
-    for (; start < n; start++)
-        c[start] = a[start] - b[start];
-}
-
-static void subtract(ptrdiff_t n, const void *a, const void *b, void *c, int around_cache) {
+/* c = a - b: a prediction and a target read, a gradient written, nothing computed. Around the cache c begins with a
+ * line. */
+static void subtract(ptrdiff_t n, const void *a_, const void *b_, void *c_, int around_cache) {
+    const REAL *a = a_, *b = b_;
+    REAL *c = c_;
+    enum { AHEAD = 2048 }; /* as the losses fetch */
+    ptrdiff_t i = 0;
     if (around_cache)
-        subtracted(n, a, b, c, 1);
-    else
-        subtracted(n, a, b, c, 0);
+        for (; i + LF_LINE <= n; i += LF_LINE) {
+            REAL line[LF_LINE];
+            for (int k = 0; k < LF_LINE; k++)
+                line[k] = a[i + k] - b[i + k];
+            put_lines(c + i, line, 0, LF_LINE);
+            __builtin_prefetch((const char *)(a + i) + AHEAD);
+            __builtin_prefetch((const char *)(b + i) + AHEAD);
+        }
+    _Pragma("omp simd") for (ptrdiff_t k = i; k < n; k++) c[k] = a[k] - b[k];
 }
 
 /* The argument that a softmax and a sigmoid take the exponential of. */
