@@ -5,17 +5,17 @@ Peers take part where they can be imported: install torch or scikit-learn beside
 
 from __future__ import annotations
 
+import sys
 import time
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 import lossfast as lf
-from lossfast._elementwise import ElementwiseLoss
 from lossfast._loss import REGISTRY
-from lossfast._rowwise import RowwiseLoss
-from lossfast._signatures import FramesLabelsLoss
 
 DTYPES = ["float32", "float64"]
 METHODS = ["value", "value_and_grad", "value_and_grad_out", "value_grad_hess"]
@@ -27,46 +27,25 @@ SHAPES = ["4096x10", "4096x1000", "8x21x128x128"]
 EMBEDDINGS = ["4096x128", "100000x32", "1024x4096"]
 #: Frames, sequences, classes and labels: one line of text, a batch of utterances, one of a large vocabulary.
 SEQUENCES = ["150x1x28x40", "500x32x80x100", "1500x8x5000x60"]
-#: Classes of a linear layer.
-CLASSES = 2_000
-
-ELEMENTWISE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, ElementwiseLoss))
-ROWWISE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, RowwiseLoss))
-LINEAR = sorted(name for name, cls in REGISTRY.items() if "linear_weight" in cls.arrays)
-SEQUENCE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, FramesLabelsLoss))
-PAIRWISE = sorted(REGISTRY.keys() - {*ELEMENTWISE, *ROWWISE, *LINEAR, *SEQUENCE})
 
 
-def arrays_for(name: str, shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, ...]:
-    """Arrays in the domain of a loss: logits, embeddings, numbers; labels where there is a class axis."""
-    cls, rng = REGISTRY[name], np.random.default_rng(0)
-    if name in ROWWISE:
-        input = rng.standard_normal(shape, np.float32).astype(dtype)
-        labels = shape if getattr(cls, "takes_label_lists", False) else (shape[0], *shape[2:])
-        return input, rng.integers(0, shape[1], labels)
-    if name in LINEAR:
-        input, weight = (rng.standard_normal((n, shape[1]), np.float32).astype(dtype) for n in (shape[0], CLASSES))
-        return input, weight, rng.integers(0, CLASSES, shape[0])
-    if name in SEQUENCE:
-        frames, count, classes, labels = shape
-        log_probs = lf.log_softmax(rng.standard_normal((frames, count, classes), np.float32), axis=-1).astype(dtype)
-        targets = rng.integers(1, classes, (count, labels))
-        return log_probs, targets, np.full(count, frames), np.full(count, labels)
-    arrays = []
-    for argument in cls.arrays:
-        predicted = argument in cls.predictions
-        # what is no prediction, or has a domain, is from 0 to 1
-        draw = rng.standard_normal if predicted and argument not in cls.domains else rng.random
-        arrays.append(draw(shape if predicted or name in ELEMENTWISE else shape[:-1], np.float32).astype(dtype))
-    return tuple(arrays)
+def _workloads() -> ModuleType:
+    """The arrays of a call, as this file's revision makes them, whichever revision of the package is measured."""
+    path = Path(__file__).parents[2] / "lossfast" / "_bench" / "workloads.py"
+    spec = spec_from_file_location("lossfast_workloads", path)
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up annotations
+    spec.loader.exec_module(module)
+    return module
 
 
-def usual_shape(name: str, size: int, columns: int) -> tuple[int, ...]:
-    """So many elements; in rows of some columns where a loss has an axis of its own."""
-    if name in SEQUENCE:
-        frames = min(4 * columns, max(1, size // columns))
-        return (frames, max(1, size // (frames * columns)), columns, max(1, frames // 4))
-    return (size,) if name in ELEMENTWISE else (size // columns, columns)
+workloads = _workloads()
+arrays_for, usual_shape = workloads.arrays_for, workloads.usual_shape
+
+ELEMENTWISE, ROWWISE, LINEAR, PAIRWISE, SEQUENCE = (
+    sorted(name for name in REGISTRY if workloads.axis_of(name) == axis)
+    for axis in ("element", "classes", "layer", "features", "frames")
+)
 
 
 class _Method:
