@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 
 from lossfast import _arrays
 from lossfast._drivers.elementwise import map_array
@@ -42,7 +41,7 @@ def _map(name: str, input: ArrayLike, out: Any) -> Array:
 
 def _over_axis(kernel: str, input: ArrayLike, axis: int, out: Any) -> Array:
     original = _arrays.as_array(input, "input")
-    axis = normalize_axis_index(axis, original.ndim)
+    axis = _arrays.axis_index(axis, original.ndim)
     x, result = _result(original, _arrays.as_operand(original, "input"), out)
     if x.size:
         size = _arrays.item_size([x])
@@ -115,7 +114,7 @@ def logsumexp(input: ArrayLike, *, axis: int | None = -1, keepdims: bool = False
     if axis is None:
         x, axis = x.reshape(-1), 0
     else:
-        axis = normalize_axis_index(axis, x.ndim)
+        axis = _arrays.axis_index(axis, x.ndim)
         kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
     rows = x.shape[:axis] + x.shape[axis + 1 :]
     shape, dtype = (kept if keepdims else rows), _arrays.gradient_dtype(x.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -175,6 +176,14 @@ def refuse_outside(name: str, array: Array, low: float, high: float, hint: str) 
     outside = np.flatnonzero((values < low) | (values > high))
     if outside.size:
         raise ValueError(f"{locate(name, array, outside[0])} is outside [{low:g}, {high:g}]{hint}")
+
+
+def axis_index(axis: int, ndim: int) -> int:
+    """An axis counted from the front; NumPy has this function in other places from version to version."""
+    index = operator.index(axis)
+    if not -ndim <= index < ndim:
+        raise np.exceptions.AxisError(index, ndim)
+    return index % ndim
 
 
 def locate(name: str, array: Array, flat: int) -> str:
