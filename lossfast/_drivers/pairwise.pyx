@@ -23,8 +23,10 @@ from lossfast._drivers.runtime cimport (
     lf_pairs,
     lf_pairwise,
     lf_table,
+    native,
     padded,
     reduction_code,
+    row_pointer,
     run,
     settle,
     table_of,
@@ -83,29 +85,6 @@ cdef struct Call:
     char *scratch
     Py_ssize_t scratch_bytes
     int invalid
-
-
-cdef inline char *row_pointer(const lf_array *array, Py_ssize_t row) noexcept nogil:
-    cdef char *pointer = array.data
-    cdef int axis = array.ndim - 1
-    while axis > 0:
-        pointer += (row % array.shape[axis]) * array.strides[axis]
-        row //= array.shape[axis]
-        axis -= 1
-    return pointer + row * array.strides[0]
-
-
-cdef inline bint native(const lf_array *array, Py_ssize_t itemsize) noexcept nogil:
-    """Every row begins with an aligned REAL."""
-    cdef int axis
-    for axis in range(array.ndim):
-        if array.strides[axis] % itemsize != 0:
-            return False
-    return (
-        not array.swapped
-        and array.kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
-        and <size_t> array.data % <size_t> itemsize == 0
-    )
 
 
 cdef void load_row(Call *call, int which, Py_ssize_t row, void *to) noexcept nogil:

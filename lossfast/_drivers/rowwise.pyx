@@ -15,8 +15,8 @@ from lossfast._drivers.runtime cimport (
     LF_FLOAT32,
     LF_FLOAT64,
     LF_INT64,
-    LF_LANE_MULTIPLE,
     LF_LANES,
+    LF_LANE_MULTIPLE,
     LF_MAX_PARAMETERS,
     MEAN,
     NONE,
@@ -30,9 +30,11 @@ from lossfast._drivers.runtime cimport (
     lf_rows,
     lf_rowwise,
     lf_table,
+    native,
     padded,
     reduction_code,
     result_like,
+    row_pointer,
     run,
     settle,
     table_of,
@@ -103,29 +105,6 @@ cdef struct Call:
 
 cdef inline Py_ssize_t lane_stride(Py_ssize_t rows) noexcept nogil:
     return (rows + LF_LANE_MULTIPLE - 1) // LF_LANE_MULTIPLE * LF_LANE_MULTIPLE
-
-
-cdef inline char *row_pointer(const lf_array *array, Py_ssize_t row) noexcept nogil:
-    cdef char *pointer = array.data
-    cdef int axis = array.ndim - 1
-    while axis > 0:
-        pointer += (row % array.shape[axis]) * array.strides[axis]
-        row //= array.shape[axis]
-        axis -= 1
-    return pointer + row * array.strides[0]
-
-
-cdef inline bint native(const lf_array *array, Py_ssize_t itemsize) noexcept nogil:
-    """Every row begins with an aligned REAL."""
-    cdef int axis
-    for axis in range(array.ndim):
-        if array.strides[axis] % itemsize != 0:
-            return False
-    return (
-        not array.swapped
-        and array.kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
-        and <size_t> array.data % <size_t> itemsize == 0
-    )
 
 
 cdef void load_row(Call *call, int which, Py_ssize_t row, void *to) noexcept nogil:

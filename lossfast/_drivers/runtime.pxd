@@ -238,6 +238,28 @@ cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
 
 cdef cnp.ndarray empty(int ndim, cnp.npy_intp *dims, int type)
 cdef cnp.ndarray result_like(cnp.ndarray like, object out, tuple arrays)
+cdef inline char *row_pointer(const lf_array *array, Py_ssize_t row) noexcept nogil:
+    cdef char *pointer = array.data
+    cdef int axis = array.ndim - 1
+    while axis > 0:
+        pointer += (row % array.shape[axis]) * array.strides[axis]
+        row //= array.shape[axis]
+        axis -= 1
+    return pointer + row * array.strides[0]
+
+
+cdef inline bint native(const lf_array *array, Py_ssize_t itemsize) noexcept nogil:
+    """Every row begins with an aligned REAL."""
+    cdef int axis
+    for axis in range(array.ndim):
+        if array.strides[axis] % itemsize != 0:
+            return False
+    return (
+        not array.swapped
+        and array.kind == (LF_FLOAT32 if itemsize == 4 else LF_FLOAT64)
+        and <size_t> array.data % <size_t> itemsize == 0
+    )
+
 cdef int kind_of(cnp.dtype dtype) except -1
 
 # An array with axes of frames, sequences and classes, or of frames and classes: what its sequences have in common.
