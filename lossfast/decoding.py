@@ -175,13 +175,13 @@ def ctc_beam_search(
     The log-probability of a labelling is that of the paths which the beam has kept, at most the one that `CTCLoss`
     gives. Every class of a frame prolongs every prefix, none is left out for being improbable by itself. Of equal
     prefixes those come first that the beam held before, by rank, then those with the smaller last label, then those
-    with the better prefix before it. -inf bars a class; so do NaN and +inf, and with one of these among
-    the frames of a sequence all its log-probabilities are NaN.
+    with the better prefix before it. -inf bars a class; so do NaN and +inf, and with one of these among the frames of a
+    sequence all its log-probabilities are NaN.
 
     Memory: 20 bytes for each frame and prefix of the beam, touched as far as needed, and 12 for each class, for one
     sequence per thread.
 
-    Accuracy: logarithms in float64, whatever the input; within :math:`10^{-15} T` of the log-probability, relative.
+    Accuracy: logarithms in float64, whatever the input; within :math:`10^{-15} T \max(1, |\log p|)`.
 
     References
     ----------

@@ -305,6 +305,16 @@ def test_log_probabilities_of_any_size(isa, rng):
     assert found[0][1] < -150_000
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (8, 0), (3, -100)])
+def test_beam_search_against_long_double(scale, shift, isa, rng):
+    frames = 300
+    x = lf.log_softmax(scale * rng.standard_normal((frames, 5))) + shift
+    exact = prefix_beam_search(x.astype(np.longdouble), 5, 0)
+    for (labels, log_prob), (prefix, expected) in zip(lf.ctc_beam_search(x, frames, 5, 5), exact, strict=True):
+        assert tuple(labels.tolist()) == prefix
+        assert abs(log_prob - expected) <= 1e-15 * frames * max(1, abs(expected))  # what the docstring says
+
+
 @each_dtype
 def test_impossible_labellings_are_left_out(dtype, isa):
     x = np.full((3, 4), -inf, dtype)

@@ -329,7 +329,7 @@ static void search_sort_run(CANDIDATES from, CANDIDATES to, ptrdiff_t start, ptr
         const REAL other = x[j];
 #pragma omp simd
         for (int i = 0; i < RUN; i++)
-            place[i] += (other > x[i]) | ((other == x[i]) & (j < i));
+            place[i] -= j < i ? -(IREAL)(other >= x[i]) : -(IREAL)(other > x[i]);
     }
     for (ptrdiff_t i = 0; i < count; i++)
         search_move(to, start + place[i], from, start + i);
