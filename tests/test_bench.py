@@ -247,6 +247,22 @@ def test_a_worker_that_cannot_start_says_why(monkeypatch):
     assert failure["reason"] == "ended with exit code 1: KeyError: 'absent'"
 
 
+def test_an_interrupted_run_keeps_what_it_has():
+    seen = []
+
+    def tick(_):
+        seen.append(list(session.processes.values()))
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    session = Session(Plan(("MSELoss",), (), (1,), (16, 32), ("float32",), ("hot",), 0.1), tick)
+    document = session.run()
+    assert document["interrupted"]
+    assert {row["elements"] for row in document["results"]} == {16}
+    assert all(process.process.returncode is not None for process in seen[1])
+    assert "interrupted: this is what had been measured" in report.text(document)
+
+
 def test_what_does_not_fit_is_left_out(monkeypatch):
     monkeypatch.setattr(measure, "available_memory", lambda: 1_000)
     plan = Plan(("MSELoss",), (), (1,), (16,), ("float32",), ("hot",), 0.1)

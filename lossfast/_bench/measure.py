@@ -207,6 +207,10 @@ def _busy_processor() -> Iterator[None]:
             spinner.kill()
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 # ---- all of them ---------------------------------------------------------------------------------------------------
 
 
@@ -225,8 +229,9 @@ class Session:
         self.random = random.Random(0)
 
     def run(self) -> dict[str, Any]:
-        """Measure everything; an interrupt leaves what there is."""
+        """Measure everything; an interrupt, or the end of the terminal, leaves what there is."""
         started, interrupted = time.time(), False
+        before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             for workload in self.plan.workloads:
                 self._measure(workload)
@@ -235,6 +240,8 @@ class Session:
         finally:
             for process in self.processes.values():
                 process.stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return {
             "format": FORMAT,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
