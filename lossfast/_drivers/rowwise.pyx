@@ -11,13 +11,22 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from lossfast._drivers.runtime cimport (
+    LF_DRAFT_BYTES,
     LF_EXACT,
     LF_FLOAT32,
     LF_FLOAT64,
+    LF_GRAD,
+    LF_HESS,
+    LF_INPUT,
     LF_INT64,
     LF_LANES,
     LF_LANE_MULTIPLE,
     LF_MAX_PARAMETERS,
+    LF_ROW_LANES,
+    LF_ROW_TABLES,
+    LF_TARGET,
+    LF_TARGET_GRAD,
+    LF_TOGETHER,
     MEAN,
     NONE,
     SUM,
@@ -48,25 +57,17 @@ cnp.import_array()
 cdef double COST = 0.8
 # Elements of one array in one block of rows: enough to pay for the hand-over, small enough for the second-level cache.
 cdef Py_ssize_t BLOCK_ELEMENTS = 16384
-# A row of so many bytes is fetched while the one before it is computed.
-cdef Py_ssize_t PREFETCH_BYTES = 8192
-# So much of its label list, which is all of most lists.
+# Gradients of so many bytes are written around the cache …
+cdef Py_ssize_t STREAM_BYTES = 32 << 20
+# … row by row, if one has a good many cache lines.
+cdef Py_ssize_t STREAM_ROW_BYTES = 1024
+# So much of the next row's label list is fetched, which is all of most lists.
 cdef Py_ssize_t LIST_PREFETCH_BYTES = 64
 # Labels checked in one block.
 cdef Py_ssize_t LABEL_BLOCK = 16384
 # Work small enough to keep the interpreter's lock.
 cdef Py_ssize_t KEEP_LOCK = 4096
 cdef double NEGATIVE_INFINITY = -float("inf")
-
-cdef enum:
-    # arrays with a class axis
-    INPUT = 0
-    TARGET = 1
-    GRAD = 2
-    HESS = 3
-    TARGET_GRAD = 4
-    TABLES = 5
-
 
 cdef struct Call:
     const lf_table *table
@@ -75,7 +76,7 @@ cdef struct Call:
     Py_ssize_t rows
     Py_ssize_t itemsize
     double scale
-    lf_array tables[5]  # TABLES; the row axes
+    lf_array tables[5]  # LF_ROW_TABLES; the row axes
     Py_ssize_t class_stride[5]  # bytes
     int used[5]
     int in_place[5]  # a tile of it can be handed to the kernel as it stands
@@ -101,6 +102,11 @@ cdef struct Call:
     Py_ssize_t labels_at  # in the scratch memory of a thread; before them the numbers of a row each
     Py_ssize_t tables_at
     Py_ssize_t kernel_scratch_at
+    Py_ssize_t draft_at
+    Py_ssize_t draft_bytes
+    bint side_by_side  # the kernel takes all rows of a tile at once
+    bint draft_is_grad  # its rows are whole vectors
+    bint around_cache  # gradients are written so
 
 
 cdef inline Py_ssize_t lane_stride(Py_ssize_t rows) noexcept nogil:
@@ -154,25 +160,25 @@ cdef void run_lanes(Call *call, Py_ssize_t start, lf_rows *rows, char *scratch) 
     cdef Py_ssize_t classes = call.settings.classes, n = rows.lanes, c, lane, stride
     cdef Py_ssize_t tile_bytes = padded(classes * lane_stride(call.tile) * call.itemsize)
     cdef char *tiles[5]
-    cdef char *row = scratch + TABLES * tile_bytes
+    cdef char *row = scratch + LF_ROW_TABLES * tile_bytes
     cdef bint in_place = True
     cdef int which
-    for which in range(TABLES):
+    for which in range(LF_ROW_TABLES):
         in_place = in_place and (not call.used[which] or call.in_place[which])
         tiles[which] = NULL
     stride = 0
     if in_place:
-        rows.stride = call.class_stride[INPUT] // call.itemsize
-        for which in range(TABLES):
+        rows.stride = call.class_stride[LF_INPUT] // call.itemsize
+        for which in range(LF_ROW_TABLES):
             if call.used[which]:
                 tiles[which] = row_pointer(&call.tables[which], start)
     else:
         rows.stride = lane_stride(n)
         stride = rows.stride
-        for which in range(TABLES):
+        for which in range(LF_ROW_TABLES):
             if call.used[which]:
                 tiles[which] = scratch + which * tile_bytes
-        for which in range(GRAD):
+        for which in range(LF_GRAD):
             if not call.used[which]:
                 continue
             if rows_are_blocks(call, which):
@@ -187,15 +193,15 @@ cdef void run_lanes(Call *call, Py_ssize_t start, lf_rows *rows, char *scratch) 
                         memcpy(
                             tiles[which] + (c * stride + lane) * call.itemsize, row + c * call.itemsize, call.itemsize
                         )
-    rows.input = tiles[INPUT]
-    rows.target = tiles[TARGET]
-    rows.grad = tiles[GRAD]
-    rows.hess = tiles[HESS]
-    rows.target_grad = tiles[TARGET_GRAD]
+    rows.input = tiles[LF_INPUT]
+    rows.target = tiles[LF_TARGET]
+    rows.grad = tiles[LF_GRAD]
+    rows.hess = tiles[LF_HESS]
+    rows.target_grad = tiles[LF_TARGET_GRAD]
     call.kernel.lanes(&call.settings, rows)
     if in_place:
         return
-    for which in range(GRAD, TABLES):
+    for which in range(LF_GRAD, LF_ROW_TABLES):
         if not call.used[which]:
             continue
         if rows_are_blocks(call, which):
@@ -210,26 +216,65 @@ cdef void run_lanes(Call *call, Py_ssize_t start, lf_rows *rows, char *scratch) 
                 store_row(call, which, start + lane, row)
 
 
-cdef void run_rows(Call *call, Py_ssize_t start, const lf_rows *tile, int32_t *labels, char *scratch) noexcept nogil:
-    """Row by row, each where it stands if its classes are side by side, else through a copy."""
+cdef bint side_by_side(Call *call) noexcept nogil:
+    """Whether the kernel can take all rows of a tile as they stand."""
+    cdef int which
+    for which in range(LF_ROW_TABLES):
+        if call.used[which] and not (
+            call.in_place[which]
+            and call.tables[which].ndim == 1
+            and call.tables[which].strides[0] % call.itemsize == 0
+        ):
+            return False
+    return not call.has_lists
+
+
+cdef inline void hand_over(Call *call, lf_rows *rows, void **at, char *scratch) noexcept nogil:
+    """To the kernel."""
+    rows.input = at[LF_INPUT]
+    rows.target = at[LF_TARGET]
+    rows.grad = at[LF_GRAD]
+    rows.hess = at[LF_HESS]
+    rows.target_grad = at[LF_TARGET_GRAD]
+    rows.draft = rows.grad
+    rows.draft_next = rows.next[LF_GRAD]
+    rows.around_cache = call.around_cache
+    if call.draft_bytes:
+        rows.draft = scratch + call.draft_at
+        rows.draft_next = lane_stride(call.settings.classes)
+    call.kernel.row(&call.settings, rows)
+
+
+cdef void run_rows(Call *call, Py_ssize_t start, lf_rows *tile, int32_t *labels, char *scratch) noexcept nogil:
+    """Row after row, where they stand if their classes are side by side, else each through a copy."""
     cdef Py_ssize_t row_bytes = padded(call.settings.classes * call.itemsize), row, end = start + tile.lanes
+    cdef char *copies = scratch + call.tables_at
     cdef const char *scale = <const char *> tile.scale
     cdef char *value = <char *> tile.value
-    cdef void *at[5]
+    cdef void *at[5]  # LF_ROW_TABLES
     cdef lf_rows rows = tile[0]
     cdef int which
-    rows.lanes = rows.stride = rows.own_stride = 1
-    for row in range(start, end):
-        for which in range(TABLES):
+    rows.stride = rows.own_stride = 1
+    if call.side_by_side:
+        for which in range(LF_ROW_TABLES):
             at[which] = NULL
+            rows.next[which] = 0
             if call.used[which]:
-                at[which] = scratch + which * row_bytes
+                at[which] = row_pointer(&call.tables[which], start)
+                rows.next[which] = call.tables[which].strides[0] // call.itemsize
+        hand_over(call, &rows, at, scratch)
+        return
+    rows.lanes = 1
+    for row in range(start, end):
+        for which in range(LF_ROW_TABLES):
+            at[which] = NULL
+            rows.next[which] = 0
+            if call.used[which]:
+                at[which] = copies + which * row_bytes
                 if call.in_place[which]:
                     at[which] = row_pointer(&call.tables[which], row)
-                elif which < GRAD:
+                elif which < LF_GRAD:
                     load_row(call, which, row, at[which])
-        if call.in_place[INPUT] and row_bytes <= PREFETCH_BYTES and row + 1 < end:
-            lf_prefetch(row_pointer(&call.tables[INPUT], row + 1), row_bytes)
         if call.has_labels:
             rows.label = &labels[row - start]
         elif call.has_lists:
@@ -239,15 +284,10 @@ cdef void run_rows(Call *call, Py_ssize_t start, const lf_rows *tile, int32_t *l
             )
             if row + 1 < end:
                 lf_prefetch(row_pointer(&call.labels, row + 1), LIST_PREFETCH_BYTES)
-        rows.input = at[INPUT]
-        rows.target = at[TARGET]
         rows.scale = scale + (row - start) * call.itemsize
         rows.value = value + (row - start) * call.itemsize
-        rows.grad = at[GRAD]
-        rows.hess = at[HESS]
-        rows.target_grad = at[TARGET_GRAD]
-        call.kernel.row(&call.settings, &rows)
-        for which in range(GRAD, TABLES):
+        hand_over(call, &rows, at, scratch)
+        for which in range(LF_GRAD, LF_ROW_TABLES):
             if call.used[which] and not call.in_place[which]:
                 store_row(call, which, row, at[which])
 
@@ -265,7 +305,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef const void *factor
     cdef lf_rows rows
     cdef int m
-    run_length = call.rows if call.crossing else call.tables[INPUT].shape[call.tables[INPUT].ndim - 1]
+    run_length = call.rows if call.crossing else call.tables[LF_INPUT].shape[call.tables[LF_INPUT].ndim - 1]
     start = index // call.tiles_per_run * run_length + index % call.tiles_per_run * call.tile
     n = run_length - index % call.tiles_per_run * call.tile
     if n > call.tile:
@@ -295,7 +335,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
             rows.labels = load_lists(call, start, n, labels)
         run_lanes(call, start, &rows, scratch + call.tables_at)
     else:
-        run_rows(call, start, &rows, labels, scratch + call.tables_at)
+        run_rows(call, start, &rows, labels, scratch)
     if call.partials != NULL or call.value_wanted:
         for m in range(call.multipliers):
             factor = table.gather(&call.multiplier[m], start, n, factors)
@@ -308,7 +348,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
 
 cdef void plan(Call *call) noexcept:
     """Lanes or rows, and how many rows to a block; every choice follows from shapes and layouts alone."""
-    cdef lf_array *input = &call.tables[INPUT]
+    cdef lf_array *input = &call.tables[LF_INPUT]
     cdef Py_ssize_t classes = call.settings.classes, inner = input.shape[input.ndim - 1]
     cdef Py_ssize_t inner_stride = input.strides[input.ndim - 1]
     cdef bint has_lanes = call.kernel.lanes != NULL
@@ -316,9 +356,9 @@ cdef void plan(Call *call) noexcept:
     cdef bint across = inner_stride == call.itemsize and inner >= LF_LANE_MULTIPLE and native(input, call.itemsize)
     cdef lf_array *array
     cdef int which
-    across = across and has_lanes and (call.class_stride[INPUT] != call.itemsize or classes == 1)
+    across = across and has_lanes and (call.class_stride[LF_INPUT] != call.itemsize or classes == 1)
     call.in_lanes = few or across
-    for which in range(TABLES):
+    for which in range(LF_ROW_TABLES):
         array = &call.tables[which]
         if not call.used[which]:
             continue
@@ -327,7 +367,7 @@ cdef void plan(Call *call) noexcept:
                 across
                 and native(array, call.itemsize)
                 and array.strides[array.ndim - 1] == call.itemsize
-                and call.class_stride[which] == call.class_stride[INPUT]
+                and call.class_stride[which] == call.class_stride[LF_INPUT]
                 and call.class_stride[which] % call.itemsize == 0
             )
         else:
@@ -354,10 +394,27 @@ cdef void plan(Call *call) noexcept:
         inner = call.rows
     call.tiles_per_run = (inner + call.tile - 1) // call.tile
     call.blocks = call.rows // inner * call.tiles_per_run
+    call.side_by_side = not call.in_lanes and side_by_side(call)
+    call.around_cache = (
+        call.side_by_side
+        and call.used[LF_GRAD]
+        and call.tables[LF_GRAD].data != input.data  # which is in the cache already
+        and classes * call.itemsize >= STREAM_ROW_BYTES
+        and call.rows * classes * call.itemsize >= STREAM_BYTES
+    )
+    array = &call.tables[LF_GRAD]
+    call.draft_is_grad = (
+        call.side_by_side
+        and call.used[LF_GRAD]
+        and not call.around_cache
+        and classes % LF_ROW_LANES == 0
+        and <size_t> array.data % 64 == 0
+        and array.strides[0] % 64 == 0
+    )
 
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
-    cdef Py_ssize_t classes = call.settings.classes, lanes, row_bytes, table_bytes, needed
+    cdef Py_ssize_t classes = call.settings.classes, lanes, row_bytes, table_bytes, needed, together
     cdef int threads, which
     cdef void *memory
     cdef char small[8192 + 64]
@@ -367,15 +424,20 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     row_bytes = padded(call.tile * call.itemsize)
     # a copy of every table and one row, where not all of them are used as they stand
     table_bytes = 0
-    for which in range(TABLES):
+    for which in range(LF_ROW_TABLES):
         if call.used[which] and not call.in_place[which]:
-            table_bytes = TABLES * padded(classes * lanes * call.itemsize) + padded(classes * call.itemsize)
+            table_bytes = LF_ROW_TABLES * padded(classes * lanes * call.itemsize) + padded(classes * call.itemsize)
     call.labels_at = 3 * row_bytes + padded(call.tile * 8)
     call.tables_at = call.labels_at + padded((classes * lanes if call.has_lists else call.tile) * 4)
     call.kernel_scratch_at = call.tables_at + table_bytes
-    call.scratch_bytes = call.kernel_scratch_at + padded(
+    call.draft_at = call.kernel_scratch_at + padded(
         call.kernel.scratch * lane_stride(classes) * lanes * call.itemsize
     )
+    call.draft_bytes = 0
+    if classes and not call.in_lanes and not call.draft_is_grad and (call.used[LF_GRAD] or classes <= BLOCK_ELEMENTS):
+        together = min(LF_TOGETHER, max(1, LF_DRAFT_BYTES // (classes * call.itemsize)))
+        call.draft_bytes = padded(together * lane_stride(classes) * call.itemsize)
+    call.scratch_bytes = call.draft_at + call.draft_bytes
     needed = threads * call.scratch_bytes + call.blocks * <Py_ssize_t> sizeof(double)
     memory = NULL
     if needed <= 8192:
@@ -647,14 +709,14 @@ cdef class Rowwise:
         self.prepare(
             &call, classes, 1.0 / <double> kept if self.reduction == MEAN else 1.0, NEGATIVE_INFINITY, LF_EXACT
         )
-        for which in range(TABLES):
+        for which in range(LF_ROW_TABLES):
             call.used[which] = call.in_place[which] = 0
         dims[0] = call.rows
         grad = result_like(x, out, arrays) if order > 0 else None
         if order > 0 and grad is None:
             return None
         hess = empty(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x)) if order > 1 else None
-        for which, table in ((INPUT, x), (GRAD, grad), (HESS, hess)):
+        for which, table in ((LF_INPUT, x), (LF_GRAD, grad), (LF_HESS, hess)):
             if table is None:
                 continue
             array = table

@@ -5,6 +5,8 @@ from libc.stdint cimport int32_t, int64_t
 cdef extern from "abi.h" nogil:
     enum:
         LF_MAX_OPERANDS, LF_MAX_PARAMETERS, LF_MAX_DIMS, LF_BLOCK, LF_LANES, LF_LANE_MULTIPLE
+        LF_ROW_LANES, LF_TOGETHER, LF_DRAFT_BYTES
+        LF_INPUT, LF_TARGET, LF_GRAD, LF_HESS, LF_TARGET_GRAD, LF_ROW_TABLES
         LF_OUT_VALUE, LF_OUT_GRAD, LF_OUT_HESS, LF_OUTPUTS
         LF_VALUE, LF_VALUE_GRAD, LF_VALUE_GRAD_HESS, LF_VALUE_GRADS, LF_EVERYTHING, LF_LOOPS
 
@@ -59,6 +61,7 @@ cdef extern from "abi.h" nogil:
         Py_ssize_t lanes
         Py_ssize_t stride
         Py_ssize_t own_stride
+        Py_ssize_t next[5]  # LF_ROW_TABLES
         const void *input
         const int32_t *label
         Py_ssize_t labels
@@ -69,6 +72,9 @@ cdef extern from "abi.h" nogil:
         void *hess
         void *target_grad
         void *scratch
+        void *draft
+        Py_ssize_t draft_next
+        int around_cache
 
     ctypedef void (*lf_rowwise_kernel)(const lf_row_settings *settings, const lf_rows *rows) noexcept nogil
 

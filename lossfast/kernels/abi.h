@@ -83,6 +83,9 @@ typedef struct {
 
 /* Rows in lanes: as many rows of one tile are computed side by side. A multiple of every vector length. */
 enum { LF_LANES = 256, LF_LANE_MULTIPLE = 16 };
+/* Rows one after another: their classes in vectors of so many, whatever an instruction set has; and what comes once for
+ * each row in vectors over so many rows, of together so many bytes. */
+enum { LF_ROW_LANES = 16, LF_TOGETHER = 16, LF_DRAFT_BYTES = 32768 };
 
 typedef struct {
     ptrdiff_t classes;
@@ -92,10 +95,14 @@ typedef struct {
     lf_curvature curvature;
 } lf_row_settings;
 
-/* One row with its classes side by side, or `lanes` rows with class c of lane l at [c * stride + l]. What the driver
- * makes for the kernel, the labels and the scratch memory, has a stride of its own: 1 for one row. */
+/* The arrays with a class axis that a call can have. */
+enum { LF_INPUT, LF_TARGET, LF_GRAD, LF_HESS, LF_TARGET_GRAD, LF_ROW_TABLES };
+
+/* `lanes` rows: one after another, each with its classes side by side and next[table] REALs from the one before; or in
+ * lanes, with class c of lane l at [c * stride + l]. What the driver makes for the kernel, the labels and the scratch
+ * memory, has a stride of its own in lanes: own_stride; else it is that of one row, and lists come with one row. */
 typedef struct {
-    ptrdiff_t lanes, stride, own_stride;
+    ptrdiff_t lanes, stride, own_stride, next[LF_ROW_TABLES];
     const void *input; /* REAL */
     const int32_t
         *label;         /* label k of lane l at [k * own_stride + l], -1 where there is none; NULL for probabilities */
@@ -105,14 +112,20 @@ typedef struct {
     void *value;        /* REAL per lane */
     void *grad, *hess, *target_grad; /* as input; NULL where not wanted; grad or hess may be input */
     void *scratch;                   /* as many tables as the kernel asks for */
+    /* Rows one after another: where gradients, or only exponentials, are made, in whole vectors; each row is aligned
+     * and has room for a multiple of LF_ROW_LANES. It is grad itself where that is so, else memory for as many rows as
+     * are computed together; NULL with very many classes and no gradient. */
+    void *draft;
+    ptrdiff_t draft_next;
+    int around_cache; /* grad is written so, and is not the draft */
 } lf_rows;
 
 typedef void (*lf_rowwise_kernel)(const lf_row_settings *settings, const lf_rows *rows);
 
 typedef struct {
     const char *name;
-    lf_rowwise_kernel row;   /* one row: vectors along the classes */
-    lf_rowwise_kernel lanes; /* many rows: vectors across the rows; NULL: row after row, whatever the layout */
+    lf_rowwise_kernel row;   /* rows one after another: vectors along the classes */
+    lf_rowwise_kernel lanes; /* rows in lanes: vectors across the rows; NULL: row after row, whatever the layout */
     ptrdiff_t few_classes;   /* so many classes or fewer are better off in lanes, transposed if need be */
     int scratch;             /* tables of working memory, with a REAL for every class and lane */
 } lf_rowwise;

@@ -26,15 +26,19 @@ MAP(copy)
 
 /* The greatest exponential is 1 and stays out of the sum, so that log(sum) = log1p(rest) keeps its relative accuracy.
  */
-static void softmax_row(const lf_row_settings *settings, const lf_rows *rows) {
+static void softmax_of_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes;
     const REAL *x = rows->input, max = row_max(x, n);
-    REAL *out = rows->grad;
+    REAL *exps = rows->draft;
     const ptrdiff_t top = row_argmax(x, n, max);
-    const REAL exp_top = lf_exp_nonpositive(x[top] - max), total = row_exp_sum(x, n, max, top, out) + exp_top;
-    out[top] = exp_top;
-    for (ptrdiff_t c = 0; c < n; c++)
-        out[c] /= total;
+    const REAL exp_top = lf_exp_nonpositive(x[top] - max), total = row_exp_sum(x, n, max, top, exps) + exp_top;
+    for (ptrdiff_t c = 0; c < whole_vectors(n); c++)
+        exps[c] /= total;
+    finish_row(rows, 0, n, R(1.0), top, exp_top / total);
+}
+
+static void softmax_row(const lf_row_settings *settings, const lf_rows *rows) {
+    one_by_one(settings, rows, softmax_of_row);
 }
 
 static void softmax_lanes(const lf_row_settings *settings, const lf_rows *rows) {
@@ -51,7 +55,7 @@ static void softmax_lanes(const lf_row_settings *settings, const lf_rows *rows) 
 
 ROWWISE(softmax, .lanes = softmax_lanes, .few_classes = LF_FEW_CLASSES)
 
-static void log_softmax_row(const lf_row_settings *settings, const lf_rows *rows) {
+static void log_softmax_of_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes;
     const REAL *x = rows->input, max = row_max(x, n);
     REAL *out = rows->grad;
@@ -59,6 +63,10 @@ static void log_softmax_row(const lf_row_settings *settings, const lf_rows *rows
     const REAL log_total = lf_log1p(row_exp_sum(x, n, max, top, NULL) + (x[top] - max));
     for (ptrdiff_t c = 0; c < n; c++)
         out[c] = (x[c] - max) - log_total;
+}
+
+static void log_softmax_row(const lf_row_settings *settings, const lf_rows *rows) {
+    one_by_one(settings, rows, log_softmax_of_row);
 }
 
 static void log_softmax_lanes(const lf_row_settings *settings, const lf_rows *rows) {
@@ -84,7 +92,7 @@ static ALWAYS_INLINE REAL log_sum_exp(REAL max, REAL rest, REAL nan_or_zero) {
     return nan_or_zero == R(0.0) ? unbounded : nan_or_zero;
 }
 
-static void logsumexp_row(const lf_row_settings *settings, const lf_rows *rows) {
+static void logsumexp_of_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes;
     const REAL *x = rows->input, max = row_max(x, n);
     REAL nan_or_zero = R(0.0);
@@ -93,6 +101,10 @@ static void logsumexp_row(const lf_row_settings *settings, const lf_rows *rows) 
             nan_or_zero = x[c] == x[c] ? nan_or_zero : x[c];
     const REAL rest = n ? row_exp_sum(x, n, max, row_argmax(x, n, max), NULL) : R(0.0);
     *(REAL *)rows->value = log_sum_exp(max, rest, nan_or_zero);
+}
+
+static void logsumexp_row(const lf_row_settings *settings, const lf_rows *rows) {
+    one_by_one(settings, rows, logsumexp_of_row);
 }
 
 static void logsumexp_lanes(const lf_row_settings *settings, const lf_rows *rows) {

@@ -317,12 +317,22 @@ static void accumulate(void *total_, const void *part_, double factor_, ptrdiff_
  * longest are enough to hide the latency of an addition. */
 enum { LF_SUM_LANES = 32 };
 
-/* `count` is a power of two. */
+/* Halves of a vector stay in registers, where those of an array would pass through memory. */
+typedef double OCT_OF_DOUBLES __attribute__((vector_size(8 * sizeof(double))));
+typedef double QUAD_OF_DOUBLES __attribute__((vector_size(4 * sizeof(double))));
+
+/* `count` is a power of two and at least 8; the first half and the second are added until one is left. */
 static ALWAYS_INLINE double sum_of_lanes(double *lanes, int count) {
-    for (int half = count / 2; half; half /= 2)
+    for (int half = count / 2; half >= 8; half /= 2)
         for (int lane = 0; lane < half; lane++)
             lanes[lane] += lanes[lane + half];
-    return lanes[0];
+    OCT_OF_DOUBLES eight;
+    QUAD_OF_DOUBLES low, high;
+    memcpy(&eight, lanes, sizeof eight);
+    memcpy(&low, &eight, sizeof low);
+    memcpy(&high, (const char *)&eight + sizeof low, sizeof high);
+    low += high;
+    return (low[0] + low[2]) + (low[1] + low[3]);
 }
 
 static double sum(const void *values_, ptrdiff_t n) {
@@ -363,6 +373,17 @@ static ALWAYS_INLINE ptrdiff_t put_lines(REAL *to, const REAL *from, ptrdiff_t i
 #endif
     }
     return i;
+}
+
+/* n zeros; those beside the whole lines as usual. */
+static void clear_around_cache(REAL *to, ptrdiff_t n) {
+    static const REAL zeros[LF_LINE];
+    const ptrdiff_t before = before_line(to, n);
+    ptrdiff_t i = before;
+    memset(to, 0, (size_t)before * sizeof(REAL));
+    for (; i + LF_LINE <= n; i += LF_LINE)
+        put_lines(to + i, zeros, 0, LF_LINE);
+    memset(to + i, 0, (size_t)(n - i) * sizeof(REAL));
 }
 
 /* n numbers; those beside the whole lines as usual. */

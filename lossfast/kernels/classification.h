@@ -75,22 +75,35 @@ static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
     }
 }
 
+/* So many rows ahead a label's number is fetched. */
+enum { NLL_AHEAD = 16 };
+
 static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
-    const REAL *x = rows->input, scale = *(const REAL *)rows->scale;
-    REAL *grad = rows->grad, *hess = rows->hess;
-    const int32_t label = *rows->label;
-    const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label), log_prob = label < 0 ? R(0.0) : x[label];
-    const REAL nan_or_zero = log_prob == log_prob ? R(0.0) : log_prob;
-    *(REAL *)rows->value = label < 0 ? R(0.0) : -weight * log_prob;
-    if (grad) {
-        memset(grad, 0, (size_t)settings->classes * sizeof(REAL));
-        if (label >= 0)
-            grad[label] = -weight * scale + nan_or_zero;
-    }
-    if (hess) {
-        fill(hess, settings->classes, label < 0 ? 0.0 : (double)(nll_hess(settings) * scale));
-        if (label >= 0)
-            hess[label] += nan_or_zero;
+    const REAL *scale = rows->scale;
+    REAL *value = rows->value;
+    for (ptrdiff_t l = 0; l < rows->lanes; l++) {
+        const ptrdiff_t label = rows->label[l], ahead = l + NLL_AHEAD;
+        if (ahead < rows->lanes && rows->label[ahead] >= 0)
+            __builtin_prefetch(ROW(rows, input, LF_INPUT, ahead) + rows->label[ahead]);
+        const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label);
+        const REAL log_prob = label < 0 ? R(0.0) : ROW(rows, input, LF_INPUT, l)[label];
+        const REAL nan_or_zero = log_prob == log_prob ? R(0.0) : log_prob;
+        value[l] = label < 0 ? R(0.0) : -weight * log_prob;
+        if (rows->grad) {
+            REAL *grad = ROW(rows, grad, LF_GRAD, l);
+            if (rows->around_cache)
+                clear_around_cache(grad, settings->classes);
+            else
+                memset(grad, 0, (size_t)settings->classes * sizeof(REAL));
+            if (label >= 0)
+                grad[label] = -weight * scale[l] + nan_or_zero;
+        }
+        if (rows->hess) {
+            REAL *hess = ROW(rows, hess, LF_HESS, l);
+            fill(hess, settings->classes, label < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
+            if (label >= 0)
+                hess[label] += nan_or_zero;
+        }
     }
 }
 
@@ -156,142 +169,163 @@ static ALWAYS_INLINE REAL label_term(const lf_row_settings *settings, REAL own, 
     return SMOOTHING(settings) == 1.0 ? R(0.0) : own * negative_log_p;
 }
 
-static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *rows) {
-    const ptrdiff_t n = settings->classes;
-    const REAL *x = rows->input, *target = rows->target, scale = *(const REAL *)rows->scale;
-    REAL *grad = rows->grad, *hess = rows->hess, *target_grad = rows->target_grad;
-    const int32_t label = rows->label ? *rows->label : -1;
-    if (rows->label && label < 0) {
-        *(REAL *)rows->value = R(0.0);
-        if (grad)
-            memset(grad, 0, (size_t)n * sizeof(REAL));
-        if (hess)
-            memset(hess, 0, (size_t)n * sizeof(REAL));
-        return;
-    }
-    const int spread = target || SMOOTHING(settings) > 0.0;
-    const REAL max = row_max(x, n),
-               own = target ? R(0.0) : (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, label);
-    const ptrdiff_t apart = target ? row_argmax(x, n, max) : label;
-    const REAL x_apart = x[apart];
+/* What is known of each row, or lane, when it has been passed over once, and what follows from that. */
+typedef struct {
+    SOFTMAX softmax;
+    REAL own[LF_LANES], q_apart[LF_LANES]; /* the masses of the label itself, and of all there is at the class apart */
+    double spread[LF_LANES], distance[LF_LANES], others[LF_LANES]; /* sums of q_c, q_c (m - x_c), q_c but for q_apart */
+    REAL total[LF_LANES], log_total[LF_LANES], mass[LF_LANES], inverse[LF_LANES], slope[LF_LANES];
+    REAL grad_apart[LF_LANES], hess_apart[LF_LANES];
+} ENTROPY;
 
-    /* Sums in float64 and in two steps: S p - q cancels, and an error of S would not. */
-    const REAL spread_apart = spread ? spread_mass(settings, target, apart, apart) : R(0.0),
-               q_apart = own + spread_apart;
-    double others_total = 0.0, distance_total = (double)distance_term(spread_apart, max - x_apart);
+static ALWAYS_INLINE void own_masses(const lf_row_settings *settings, const lf_rows *rows, ENTROPY *e, ptrdiff_t n) {
+    for (ptrdiff_t l = 0; l < n; l++) {
+        e->own[l] =
+            rows->target ? R(0.0) : (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, e->softmax.apart[l]);
+        e->q_apart[l] = e->own[l];
+        e->spread[l] = e->distance[l] = e->others[l] = 0.0;
+    }
+}
+
+/* Sums were made in float64 and in two steps: S p - q cancels, and an error of S would not. */
+static void entropies(const lf_row_settings *settings, int spread, int probabilities, ptrdiff_t n, const REAL *scale,
+                      ENTROPY *e, REAL *value) {
+    const SOFTMAX *s = &e->softmax;
+#pragma omp simd
+    for (ptrdiff_t l = 0; l < n; l++) {
+        const REAL distance = s->max[l] - s->x_apart[l], exp_apart = lf_exp_nonpositive(-distance);
+        const REAL total = s->rest[l] + exp_apart;
+        const REAL log_total = log_of_total(s->x_apart[l] == s->max[l], s->rest[l], total, exp_apart);
+        const REAL mass = (REAL)((double)e->own[l] + e->spread[l]);
+        const REAL at_label = label_term(settings, e->own[l], distance + log_total);
+        const REAL spread_value = (REAL)e->distance[l] + (REAL)e->spread[l] * log_total;
+        value[l] = s->kept[l] ? (probabilities ? spread_value : spread ? at_label + spread_value : at_label) : R(0.0);
+        e->total[l] = total;
+        e->log_total[l] = log_total;
+        e->mass[l] = mass;
+        e->inverse[l] = R(1.0) / total;
+        e->slope[l] = scale[l] * (mass / total);
+        const REAL p = exp_apart / total, rest = s->rest[l] / total; /* inf - inf is NaN */
+        e->grad_apart[l] = scale[l] * (((REAL)e->others[l] * p - e->q_apart[l] * rest) + (mass - mass));
+        e->hess_apart[l] = scale[l] * row_hess(settings, mass, p, rest);
+    }
+}
+
+/* The masses of one row that are not the label's own. */
+static void spread_row(const lf_row_settings *settings, const REAL *x, const REAL *target, ptrdiff_t l, ENTROPY *e) {
+    const ptrdiff_t n = settings->classes, apart = e->softmax.apart[l];
+    const REAL max = e->softmax.max[l], q_apart = spread_mass(settings, target, apart, apart);
     REAL q[SPREAD_BLOCK];
-    for (ptrdiff_t start = 0; spread && start < n; start += SPREAD_BLOCK) {
+    e->q_apart[l] += q_apart;
+    e->distance[l] = (double)distance_term(q_apart, max - x[apart]);
+    for (ptrdiff_t start = 0; start < n; start += SPREAD_BLOCK) {
         const ptrdiff_t count = n - start < SPREAD_BLOCK ? n - start : SPREAD_BLOCK;
         spread_masses(settings, target, start, count, q);
         if (start <= apart && apart < start + count)
             q[apart - start] = R(0.0);
-        others_total += sum(q, count);
+        e->others[l] += sum(q, count);
 #pragma omp simd
         for (ptrdiff_t c = 0; c < count; c++)
             q[c] = distance_term(q[c], max - x[start + c]);
-        distance_total += sum(q, count);
+        e->distance[l] += sum(q, count);
     }
-    const double spread_total = others_total + (double)spread_apart;
-    const REAL spread_sum = (REAL)spread_total, distance = (REAL)distance_total, others = (REAL)others_total;
-    const REAL mass = (REAL)((double)own + spread_total);
+    e->spread[l] = e->others[l] + (double)q_apart;
+}
 
-    const REAL rest = row_exp_sum(x, n, max, apart, grad), exp_apart = lf_exp_nonpositive(x_apart - max),
-               total = rest + exp_apart;
-    const REAL log_total = log_of_total(x_apart == max, rest, total, exp_apart);
-    *(REAL *)rows->value =
-        target ? distance + mass * log_total
-               : label_term(settings, own, (max - x_apart) + log_total) + (distance + spread_sum * log_total);
-
-    if (target_grad)
+/* Exponentials become gradients, and Hessians where they are wanted. */
+static void cross_entropy_gradient(const lf_row_settings *settings, const lf_rows *rows, ptrdiff_t l, int spread,
+                                   const ENTROPY *e) {
+    const ptrdiff_t n = settings->classes, apart = e->softmax.apart[l];
+    const REAL *target = rows->target ? ROW(rows, target, LF_TARGET, l) : NULL;
+    const REAL scale = ((const REAL *)rows->scale)[l], slope = e->slope[l];
+    REAL *draft = draft_row(rows, l), q[SPREAD_BLOCK];
+    if (rows->hess) {
+        REAL *hess = ROW(rows, hess, LF_HESS, l);
+        const REAL total = e->total[l], inverse = e->inverse[l], mass = e->mass[l];
         for (ptrdiff_t c = 0; c < n; c++) {
-            const REAL weight = (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, c);
-            target_grad[c] = scale * TERM(weight, (max - x[c]) + log_total);
+            const REAL p = draft[c] * inverse;
+            hess[c] = scale * row_hess(settings, mass, p, (total - draft[c]) * inverse);
         }
-    if (!grad)
-        return;
-    const REAL inverse = R(1.0) / total, slope = scale * (mass / total);
-    if (hess)
-        for (ptrdiff_t c = 0; c < n; c++) {
-            const REAL p = grad[c] * inverse;
-            hess[c] = scale * row_hess(settings, mass, p, (total - grad[c]) * inverse);
-        }
+        hess[apart] = e->hess_apart[l];
+    }
     if (spread) {
         for (ptrdiff_t start = 0; start < n; start += SPREAD_BLOCK) {
             const ptrdiff_t count = n - start < SPREAD_BLOCK ? n - start : SPREAD_BLOCK;
-            REAL *g = grad + start;
+            REAL *g = draft + start;
             spread_masses(settings, target, start, count, q);
 #pragma omp simd
             for (ptrdiff_t c = 0; c < count; c++)
                 g[c] = g[c] * slope - scale * q[c];
         }
-    } else {
-#pragma omp simd
-        for (ptrdiff_t c = 0; c < n; c++)
-            grad[c] *= slope;
     }
-    const REAL p_apart = exp_apart / total, rest_over_total = rest / total;
-    grad[apart] = scale * ((others * p_apart - q_apart * rest_over_total) + (mass - mass)); /* inf - inf is NaN */
-    if (hess)
-        hess[apart] = scale * row_hess(settings, mass, p_apart, rest_over_total);
+    finish_row(rows, l, n, spread ? R(1.0) : slope, apart, e->grad_apart[l]);
+}
+
+static void cross_entropy_some(const lf_row_settings *settings, const lf_rows *rows) {
+    const ptrdiff_t n = settings->classes;
+    const int spread = rows->target || SMOOTHING(settings) > 0.0;
+    const size_t bytes = (size_t)rows->lanes * sizeof(REAL);
+    REAL scale[LF_TOGETHER] = {0}, value[LF_TOGETHER];
+    ENTROPY e;
+    memcpy(scale, rows->scale, bytes);
+    rows_max(settings, rows, &e.softmax);
+    own_masses(settings, rows, &e, LF_TOGETHER);
+    for (ptrdiff_t l = 0; spread && l < rows->lanes; l++)
+        if (e.softmax.kept[l])
+            spread_row(settings, ROW(rows, input, LF_INPUT, l), rows->target ? ROW(rows, target, LF_TARGET, l) : NULL,
+                       l, &e);
+    rows_exp_sum(settings, rows, &e.softmax);
+    entropies(settings, spread, rows->target != NULL, LF_TOGETHER, scale, &e, value);
+    memcpy(rows->value, value, bytes);
+    for (ptrdiff_t l = 0; rows->target_grad && l < rows->lanes; l++) {
+        const REAL *x = ROW(rows, input, LF_INPUT, l), max = e.softmax.max[l], log_total = e.log_total[l];
+        REAL *target_grad = ROW(rows, target_grad, LF_TARGET_GRAD, l);
+        for (ptrdiff_t c = 0; c < n; c++) {
+            const REAL weight = (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, c);
+            target_grad[c] = scale[l] * TERM(weight, (max - x[c]) + log_total);
+        }
+    }
+    for (ptrdiff_t l = 0; rows->grad && l < rows->lanes; l++) {
+        if (e.softmax.kept[l])
+            cross_entropy_gradient(settings, rows, l, spread, &e);
+        else
+            fill_row(settings, rows, l, R(0.0));
+    }
+}
+
+static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *rows) {
+    together(settings, rows, cross_entropy_some);
 }
 
 static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes, stride = rows->stride, lanes = rows->lanes;
     const REAL *x = rows->input, *target = rows->target, *scale = rows->scale;
-    REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess, *target_grad = rows->target_grad;
+    REAL *grad = rows->grad, *hess = rows->hess, *target_grad = rows->target_grad;
     const int spread = target || SMOOTHING(settings) > 0.0;
-    REAL max[LF_LANES], own[LF_LANES], x_apart[LF_LANES], rest[LF_LANES], total[LF_LANES], log_total[LF_LANES];
-    REAL q_apart[LF_LANES];
-    double spread_sum[LF_LANES], distance[LF_LANES], others[LF_LANES]; /* as in the row */
-    int32_t apart[LF_LANES] = {0}, kept[LF_LANES];
+    ENTROPY e;
+    SOFTMAX *s = &e.softmax;
 
-    lanes_max(rows, n, max);
-    if (target)
-        lanes_argmax(rows, n, max, apart);
-    for (ptrdiff_t l = 0; l < lanes; l++) {
-        kept[l] = !rows->label || rows->label[l] >= 0;
-        if (!target)
-            apart[l] = kept[l] ? rows->label[l] : 0;
-        own[l] = target ? R(0.0) : (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, apart[l]);
-        x_apart[l] = x[apart[l] * stride + l];
-        q_apart[l] = own[l];
-        spread_sum[l] = distance[l] = others[l] = 0.0;
-    }
+    lanes_softmax(rows, n, s);
+    own_masses(settings, rows, &e, lanes);
     if (spread)
         for (ptrdiff_t c = 0; c < n; c++) {
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
                 const REAL q = spread_mass(settings, target, c * stride + l, c);
-                spread_sum[l] += (double)q;
-                distance[l] += (double)distance_term(q, max[l] - x[c * stride + l]);
-                others[l] += apart[l] == (int32_t)c ? 0.0 : (double)q;
-                q_apart[l] += apart[l] == (int32_t)c ? q : R(0.0);
+                e.spread[l] += (double)q;
+                e.distance[l] += (double)distance_term(q, s->max[l] - x[c * stride + l]);
+                e.others[l] += s->apart[l] == (int32_t)c ? 0.0 : (double)q;
+                e.q_apart[l] += s->apart[l] == (int32_t)c ? q : R(0.0);
             }
         }
-
-    lanes_exp_sum(rows, n, max, apart, grad, stride, rest);
-    REAL slope[LF_LANES], inverse[LF_LANES], grad_apart[LF_LANES], hess_apart[LF_LANES], mass[LF_LANES];
-#pragma omp simd
-    for (ptrdiff_t l = 0; l < lanes; l++) {
-        const REAL exp_apart = lf_exp_nonpositive(x_apart[l] - max[l]);
-        total[l] = rest[l] + exp_apart;
-        log_total[l] = log_of_total(x_apart[l] == max[l], rest[l], total[l], exp_apart);
-        mass[l] = (REAL)((double)own[l] + spread_sum[l]);
-        const REAL at_label = label_term(settings, own[l], (max[l] - x_apart[l]) + log_total[l]);
-        const REAL spread_value = (REAL)distance[l] + (REAL)spread_sum[l] * log_total[l];
-        value[l] = kept[l] ? (target ? spread_value : spread ? at_label + spread_value : at_label) : R(0.0);
-        inverse[l] = R(1.0) / total[l];
-        slope[l] = scale[l] * (mass[l] / total[l]);
-        const REAL p_apart = exp_apart / total[l], rest_over_total = rest[l] / total[l];
-        grad_apart[l] = scale[l] * (((REAL)others[l] * p_apart - q_apart[l] * rest_over_total) + (mass[l] - mass[l]));
-        hess_apart[l] = scale[l] * row_hess(settings, mass[l], p_apart, rest_over_total);
-    }
+    lanes_exp_sum(rows, n, s->max, s->apart, grad, stride, s->rest);
+    entropies(settings, spread, target != NULL, lanes, scale, &e, rows->value);
 
     if (target_grad)
         for (ptrdiff_t c = 0; c < n; c++) {
             const REAL weight = (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, c);
             for (ptrdiff_t l = 0; l < lanes; l++)
-                target_grad[c * stride + l] = scale[l] * TERM(weight, (max[l] - x[c * stride + l]) + log_total[l]);
+                target_grad[c * stride + l] = scale[l] * TERM(weight, (s->max[l] - x[c * stride + l]) + e.log_total[l]);
         }
     if (!grad)
         return;
@@ -301,22 +335,22 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
             REAL *h = hess + c * stride;
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
-                const REAL p = g[l] * inverse[l];
-                const REAL other = scale[l] * row_hess(settings, mass[l], p, (total[l] - g[l]) * inverse[l]);
-                h[l] = !kept[l] ? R(0.0) : apart[l] == (int32_t)c ? hess_apart[l] : other;
+                const REAL p = g[l] * e.inverse[l];
+                const REAL other = scale[l] * row_hess(settings, e.mass[l], p, (e.total[l] - g[l]) * e.inverse[l]);
+                h[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? e.hess_apart[l] : other;
             }
         }
         if (spread) {
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
-                const REAL other = g[l] * slope[l] - scale[l] * spread_mass(settings, target, c * stride + l, c);
-                g[l] = !kept[l] ? R(0.0) : apart[l] == (int32_t)c ? grad_apart[l] : other;
+                const REAL other = g[l] * e.slope[l] - scale[l] * spread_mass(settings, target, c * stride + l, c);
+                g[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? e.grad_apart[l] : other;
             }
         } else {
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
-                const REAL other = g[l] * slope[l];
-                g[l] = !kept[l] ? R(0.0) : apart[l] == (int32_t)c ? grad_apart[l] : other;
+                const REAL other = g[l] * e.slope[l];
+                g[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? e.grad_apart[l] : other;
             }
         }
     }

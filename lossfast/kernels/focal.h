@@ -154,82 +154,102 @@ static ALWAYS_INLINE REAL focal_hess(REAL p, REAL u, REAL slopes, REAL own_bend,
     return (p * u * slopes - own_bend * (u - p)) - (p * p * bends + p * (TERM(exp, R(1.0) / rest) * apart_bend));
 }
 
-/* A label alone: one power for the whole row. */
-static ALWAYS_INLINE void focal_label_row(const int square, const lf_row_settings *settings, const lf_rows *rows) {
-    const ptrdiff_t n = settings->classes;
-    const REAL *x = rows->input, scale = *(const REAL *)rows->scale;
-    REAL *grad = rows->grad, *hess = rows->hess;
+/* A label alone: one power for the whole row. What is known of each row, or lane, after a pass over it. */
+typedef struct {
+    SOFTMAX softmax;
+    REAL total[LF_LANES], inverse[LF_LANES], slope[LF_LANES], bend[LF_LANES], step[LF_LANES];
+    REAL grad_label[LF_LANES], hess_label[LF_LANES];
+} FOCAL_ROWS;
+
+static ALWAYS_INLINE void focal_labels_of(const int square, const lf_row_settings *settings, ptrdiff_t n,
+                                          const REAL *scale, FOCAL_ROWS *f, REAL *value) {
+    const SOFTMAX *s = &f->softmax;
+    const REAL gamma = (REAL)settings->parameters[FOCAL_GAMMA];
     const CURVATURE curvature = curvature_of(settings);
-    const int32_t label = *rows->label;
-    const REAL max = row_max(x, n), x_label = x[label], factor = focal_factor(settings, label);
-    const REAL rest = row_exp_sum(x, n, max, label, grad), exp_label = lf_exp_nonpositive(x_label - max);
-    const REAL total = rest + exp_label, log_total = log_of_total(x_label == max, rest, total, exp_label);
-    const REAL p_label = exp_label / total, u_label = rest / total;
-    const FOCAL point =
-        focal_point(square, (REAL)settings->parameters[FOCAL_GAMMA], p_label, u_label, (max - x_label) + log_total);
-    *(REAL *)rows->value = TERM(factor, point.value) + (log_total - log_total);
-    if (!grad)
-        return;
-    const REAL slope = factor * point.slope, bend = factor * point.bend, inverse = R(1.0) / total;
-    if (hess)
-        for (ptrdiff_t c = 0; c < n; c++) {
-            const REAL p = grad[c] * inverse, u = (total - grad[c]) * inverse;
-            hess[c] = scale * curved(curvature, focal_hess(p, u, slope, R(0.0), R(0.0), grad[c], rest, bend));
-        }
-    const REAL step = scale * (slope / total);
+    REAL factor[LF_LANES];
+    for (ptrdiff_t l = 0; l < n; l++)
+        factor[l] = focal_factor(settings, s->apart[l]);
 #pragma omp simd
-    for (ptrdiff_t c = 0; c < n; c++)
-        grad[c] *= step;
-    grad[label] = -scale * (slope * u_label);
-    if (hess)
-        hess[label] = scale * curved(curvature, u_label * (p_label * slope - bend));
+    for (ptrdiff_t l = 0; l < n; l++) {
+        const REAL distance = s->max[l] - s->x_apart[l], exp_label = lf_exp_nonpositive(-distance);
+        const REAL total = s->rest[l] + exp_label;
+        const REAL log_total = log_of_total(s->x_apart[l] == s->max[l], s->rest[l], total, exp_label);
+        const REAL p = exp_label / total, u = s->rest[l] / total;
+        const FOCAL point = focal_point(square, gamma, p, u, distance + log_total);
+        value[l] = s->kept[l] ? TERM(factor[l], point.value) + (log_total - log_total) : R(0.0);
+        f->total[l] = total;
+        f->inverse[l] = R(1.0) / total;
+        f->slope[l] = factor[l] * point.slope;
+        f->bend[l] = factor[l] * point.bend;
+        f->step[l] = scale[l] * (f->slope[l] / total);
+        f->grad_label[l] = -scale[l] * (f->slope[l] * u);
+        f->hess_label[l] = scale[l] * curved(curvature, u * (p * f->slope[l] - f->bend[l]));
+    }
 }
 
-static ALWAYS_INLINE void focal_label_lanes(const int square, const lf_row_settings *settings, const lf_rows *rows) {
-    const ptrdiff_t n = settings->classes, stride = rows->stride, lanes = rows->lanes;
-    const REAL *x = rows->input, *scale = rows->scale, gamma = (REAL)settings->parameters[FOCAL_GAMMA];
+static void focal_labels(const lf_row_settings *settings, ptrdiff_t n, const REAL *scale, FOCAL_ROWS *f, REAL *value) {
+    if (settings->parameters[FOCAL_GAMMA] == 2.0)
+        focal_labels_of(1, settings, n, scale, f, value);
+    else
+        focal_labels_of(0, settings, n, scale, f, value);
+}
+
+static void focal_label_some(const lf_row_settings *settings, const lf_rows *rows) {
+    const ptrdiff_t n = settings->classes;
+    const size_t bytes = (size_t)rows->lanes * sizeof(REAL);
     const CURVATURE curvature = curvature_of(settings);
-    REAL *value = rows->value, *grad = rows->grad, *hess = rows->hess;
-    REAL max[LF_LANES], x_label[LF_LANES], factor[LF_LANES], rest[LF_LANES], total[LF_LANES], inverse[LF_LANES];
-    REAL slope[LF_LANES], bend[LF_LANES], step[LF_LANES], grad_label[LF_LANES], hess_label[LF_LANES];
-    int32_t label[LF_LANES] = {0};
-    lanes_max(rows, n, max);
-    for (ptrdiff_t l = 0; l < lanes; l++) {
-        label[l] = rows->label[l] < 0 ? 0 : rows->label[l];
-        x_label[l] = x[label[l] * stride + l];
-        factor[l] = focal_factor(settings, label[l]);
+    REAL scale[LF_TOGETHER] = {0}, value[LF_TOGETHER];
+    FOCAL_ROWS f;
+    memcpy(scale, rows->scale, bytes);
+    rows_max(settings, rows, &f.softmax);
+    rows_exp_sum(settings, rows, &f.softmax);
+    focal_labels(settings, LF_TOGETHER, scale, &f, value);
+    memcpy(rows->value, value, bytes);
+    for (ptrdiff_t l = 0; rows->grad && l < rows->lanes; l++) {
+        const ptrdiff_t label = rows->label[l];
+        const REAL total = f.total[l], inverse = f.inverse[l], rest = f.softmax.rest[l];
+        if (label < 0) {
+            fill_row(settings, rows, l, R(0.0));
+            continue;
+        }
+        if (rows->hess) {
+            const REAL *draft = draft_row(rows, l);
+            REAL *hess = ROW(rows, hess, LF_HESS, l);
+            for (ptrdiff_t c = 0; c < n; c++) {
+                const REAL p = draft[c] * inverse, u = (total - draft[c]) * inverse;
+                const REAL exact = focal_hess(p, u, f.slope[l], R(0.0), R(0.0), draft[c], rest, f.bend[l]);
+                hess[c] = scale[l] * curved(curvature, exact);
+            }
+            hess[label] = f.hess_label[l];
+        }
+        finish_row(rows, l, n, f.step[l], label, f.grad_label[l]);
     }
-    lanes_exp_sum(rows, n, max, label, grad, stride, rest);
-#pragma omp simd
-    for (ptrdiff_t l = 0; l < lanes; l++) {
-        const int kept = rows->label[l] >= 0;
-        const REAL exp_label = lf_exp_nonpositive(x_label[l] - max[l]);
-        total[l] = rest[l] + exp_label;
-        inverse[l] = R(1.0) / total[l];
-        const REAL log_total = log_of_total(x_label[l] == max[l], rest[l], total[l], exp_label);
-        const REAL p = exp_label / total[l], u = rest[l] / total[l];
-        const FOCAL point = focal_point(square, gamma, p, u, (max[l] - x_label[l]) + log_total);
-        value[l] = kept ? TERM(factor[l], point.value) + (log_total - log_total) : R(0.0);
-        slope[l] = factor[l] * point.slope;
-        bend[l] = factor[l] * point.bend;
-        step[l] = scale[l] * (slope[l] / total[l]);
-        grad_label[l] = -scale[l] * (slope[l] * u);
-        hess_label[l] = scale[l] * curved(curvature, u * (p * slope[l] - bend[l]));
-    }
+}
+
+static void focal_label_lanes(const lf_row_settings *settings, const lf_rows *rows) {
+    const ptrdiff_t n = settings->classes, stride = rows->stride, lanes = rows->lanes;
+    const REAL *scale = rows->scale;
+    const CURVATURE curvature = curvature_of(settings);
+    REAL *grad = rows->grad, *hess = rows->hess;
+    FOCAL_ROWS f;
+    SOFTMAX *s = &f.softmax;
+    lanes_softmax(rows, n, s);
+    lanes_exp_sum(rows, n, s->max, s->apart, grad, stride, s->rest);
+    focal_labels(settings, lanes, scale, &f, rows->value);
     for (ptrdiff_t c = 0; grad && c < n; c++) {
         REAL *g = grad + c * stride, *h = hess ? hess + c * stride : NULL;
         if (h)
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
-                const REAL p = g[l] * inverse[l], u = (total[l] - g[l]) * inverse[l];
-                const REAL other = focal_hess(p, u, slope[l], R(0.0), R(0.0), g[l], rest[l], bend[l]);
+                const REAL p = g[l] * f.inverse[l], u = (f.total[l] - g[l]) * f.inverse[l];
+                const REAL other = focal_hess(p, u, f.slope[l], R(0.0), R(0.0), g[l], s->rest[l], f.bend[l]);
                 const REAL other_hess = scale[l] * curved(curvature, other);
-                h[l] = rows->label[l] < 0 ? R(0.0) : label[l] == (int32_t)c ? hess_label[l] : other_hess;
+                h[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? f.hess_label[l] : other_hess;
             }
 #pragma omp simd
         for (ptrdiff_t l = 0; l < lanes; l++) {
-            const REAL other = g[l] * step[l];
-            g[l] = rows->label[l] < 0 ? R(0.0) : label[l] == (int32_t)c ? grad_label[l] : other;
+            const REAL other = g[l] * f.step[l];
+            g[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? f.grad_label[l] : other;
         }
     }
 }
@@ -264,16 +284,22 @@ static void focal_terms(REAL gamma, int bent, ptrdiff_t n, const REAL *exps, con
         focal_terms_of(0, 1, gamma, n, exps, total, negative_log, mass, each, slopes, bends);
 }
 
+/* One row. */
 static void focal_spread_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes;
     const REAL *x = rows->input, *target = rows->target, scale = *(const REAL *)rows->scale,
                gamma = (REAL)settings->parameters[FOCAL_GAMMA];
     const FOCAL_SHARES shares = focal_shares(settings);
     const CURVATURE curvature = curvature_of(settings);
-    REAL *grad = rows->grad, *hess = rows->hess, *target_grad = rows->target_grad;
+    REAL *hess = rows->hess, *target_grad = rows->target_grad;
     REAL *exps = scratch_table(settings, rows, 0), *slopes = scratch_table(settings, rows, 1),
          *bends = scratch_table(settings, rows, 2);
     const int32_t label = rows->label ? *rows->label : -1;
+    if (rows->label && label < 0) {
+        *(REAL *)rows->value = R(0.0);
+        fill_row(settings, rows, 0, R(0.0));
+        return;
+    }
     const REAL max = row_max(x, n);
     const ptrdiff_t apart = row_argmax(x, n, max);
     const REAL rest = row_exp_sum(x, n, max, apart, exps), exp_apart = lf_exp_nonpositive(x[apart] - max);
@@ -311,10 +337,11 @@ static void focal_spread_row(const lf_row_settings *settings, const lf_rows *row
     *(REAL *)rows->value = (REAL)(value + (double)TERM(own, point.value)) + (log_total - log_total);
     if (target_grad)
         target_grad[apart] = scale * TERM(shares.own * focal_factor(settings, apart), point.value);
-    if (!grad)
+    if (!rows->grad)
         return;
     const REAL other_slopes = (REAL)slope, other_bends = (REAL)bend;
     const REAL all_slopes = (REAL)(slope + (double)(own * point.slope)), step = all_slopes / total;
+    REAL *draft = draft_row(rows, 0);
     if (hess)
         for (ptrdiff_t c = 0; c < n; c++) {
             const REAL p = exps[c] * inverse, u = (total - exps[c]) * inverse;
@@ -322,9 +349,9 @@ static void focal_spread_row(const lf_row_settings *settings, const lf_rows *row
                                                            own * point.bend));
         }
 #pragma omp simd
-    for (ptrdiff_t c = 0; c < n; c++)
-        grad[c] = scale * (exps[c] * step - slopes[c]);
-    grad[apart] = scale * (p_apart * other_slopes - own * point.slope * u_apart);
+    for (ptrdiff_t c = 0; c < whole_vectors(n); c++)
+        draft[c] = scale * (exps[c] * step - slopes[c]);
+    finish_row(rows, 0, n, R(1.0), apart, scale * (p_apart * other_slopes - own * point.slope * u_apart));
     if (hess)
         hess[apart] = scale * curved(curvature, p_apart * u_apart * all_slopes - own * point.bend * u_apart -
                                                     p_apart * p_apart * other_bends);
@@ -423,22 +450,20 @@ static void focal_spread_lanes(const lf_row_settings *settings, const lf_rows *r
     }
 }
 
+static ALWAYS_INLINE int focal_of_labels(const lf_row_settings *settings, const lf_rows *rows) {
+    return !rows->target && settings->parameters[FOCAL_SMOOTHING] == 0.0;
+}
+
 static void softmax_focal_row(const lf_row_settings *settings, const lf_rows *rows) {
-    const int square = settings->parameters[FOCAL_GAMMA] == 2.0;
-    if (rows->label && *rows->label < 0) {
-        *(REAL *)rows->value = R(0.0);
-        fill_row(settings, rows, R(0.0));
-    } else if (!rows->target && settings->parameters[FOCAL_SMOOTHING] == 0.0) {
-        square ? focal_label_row(1, settings, rows) : focal_label_row(0, settings, rows);
-    } else {
-        focal_spread_row(settings, rows);
-    }
+    if (focal_of_labels(settings, rows))
+        together(settings, rows, focal_label_some);
+    else
+        one_by_one(settings, rows, focal_spread_row);
 }
 
 static void softmax_focal_lanes(const lf_row_settings *settings, const lf_rows *rows) {
-    const int square = settings->parameters[FOCAL_GAMMA] == 2.0;
-    if (!rows->target && settings->parameters[FOCAL_SMOOTHING] == 0.0)
-        square ? focal_label_lanes(1, settings, rows) : focal_label_lanes(0, settings, rows);
+    if (focal_of_labels(settings, rows))
+        focal_label_lanes(settings, rows);
     else
         focal_spread_lanes(settings, rows);
 }

@@ -57,7 +57,7 @@ CLASS_TERM(multi_margin, (p, margin)) {
                         .hess = squared & violated ? R(2.0) : R(0.0)};
 }
 
-ROWWISE(multi_margin, .lanes = multi_margin_lanes, .few_classes = LF_FEW_CLASSES)
+ROWWISE(multi_margin, .lanes = multi_margin_lanes, .few_classes = LF_REAL_BITS == 32 ? 110 : 48)
 
 /*
  * Every label j against every class c that is no label: hinges of z = (1 - x_j) + x_c, and how many of them count, by c
@@ -87,6 +87,7 @@ static ALWAYS_INLINE double add_hinges(const int together, ptrdiff_t n, const RE
     return sum(excess, n);
 }
 
+/* One row. */
 static void multilabel_margin_row(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes, whole = (n + LF_ROW_LANES - 1) / LF_ROW_LANES * LF_ROW_LANES;
     const REAL *x = rows->input, scale = *(const REAL *)rows->scale;
@@ -122,7 +123,7 @@ static void multilabel_margin_row(const lf_row_settings *settings, const lf_rows
     }
     *(REAL *)rows->value = is_nan ? REAL_NAN : (REAL)(total / (double)n);
     if (is_nan) {
-        fill_row(settings, rows, REAL_NAN);
+        fill_row(settings, rows, 0, REAL_NAN);
         return;
     }
     const REAL share = scale / (REAL)n;

@@ -218,13 +218,12 @@ static ALWAYS_INLINE REAL lf_exp(REAL x) {
     return (R(1.0) + (r.high + r.rest)) * vm_power(half) * vm_power(both - half);
 }
 
-/* Internal. exp(x) = scale (1 + rest) VM_UNSCALE for x <= 0. */
+/* Internal. exp(x) = scale (1 + rest) VM_UNSCALE for VM_EXP_MIN <= x <= 0. */
 typedef struct {
     REAL scale, rest;
 } VM_EXP;
 
 static ALWAYS_INLINE VM_EXP vm_exp_parts(REAL x) {
-    x = x < VM_EXP_MIN ? VM_EXP_MIN : x;
     /* Without the upper half of the exponents this is a normal number for every n. */
     const REAL shift = VM_SHIFT + (VM_BIAS + VM_SCALED_BITS);
     REAL shifted = FMA(x, VM_LOG2E, shift);
@@ -243,7 +242,9 @@ static ALWAYS_INLINE VM_EXP vm_exp_parts(REAL x) {
 #define LF_MAX_ULP_EXP_NONPOSITIVE_F64 1.0
 static ALWAYS_INLINE REAL lf_exp_nonpositive(REAL x) {
     VM_EXP e = vm_exp_parts(x);
-    return (R(1.0) + e.rest) * e.scale * VM_UNSCALE;
+    REAL scaled = (R(1.0) + e.rest) * e.scale;
+    /* 0 before it could underflow, which takes a processor a hundred cycles: masked logits are -inf */
+    return (x < VM_EXP_MIN ? R(0.0) : scaled) * VM_UNSCALE;
 }
 
 /* Internal. k ln 2 + log(1 + f) + more, k an integer, 89/128 <= 1 + f <= 89/64. At both ends f^2 tail stays below 1/16:
@@ -378,7 +379,8 @@ static ALWAYS_INLINE REAL lf_tanh(REAL x) {
 #define LF_MAX_ULP_LOGISTIC_F64 2.0
 static ALWAYS_INLINE LOGISTIC lf_logistic(REAL x) {
     LOGISTIC y;
-    VM_EXP parts = vm_exp_parts(-ABS(x));
+    REAL z = -ABS(x);
+    VM_EXP parts = vm_exp_parts(z < VM_EXP_MIN ? VM_EXP_MIN : z);
     /* A power of two, or 0 below the smallest. */
     REAL scale = parts.scale * VM_UNSCALE, e = (R(1.0) + parts.rest) * scale;
     /* log(1 + e) = base + low: the rounding of e plays in the square only, for e > 1/2 not at all. */
