@@ -17,10 +17,19 @@ COMPILER = next(
     if command == ["cc"] or shutil.which(command[0])
 )
 
+
+def compiler_is_gcc():
+    """Return whether the compiler defines what gcc does and clang does not."""
+    command = [*COMPILER, "-dM", "-E", "-x", "c", "-"]
+    macros = subprocess.run(command, input="", capture_output=True, text=True, check=False).stdout
+    return "__GNUC__" in macros and "__clang__" not in macros
+
+
 #: The flags of lossfast/meson.build: those of every kernel, those of each instruction set, and the CPU features (as
 #: Linux names them) that it takes to run the latter.
 FLAGS = [
     *("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fopenmp-simd"),
+    *(("-fno-thread-jumps", "-fschedule-insns", "-fsched-pressure") if compiler_is_gcc() else ()),
     *("-Wall", "-Wextra", "-Wdouble-promotion", "-Werror"),
 ]
 AVX2 = ["-mavx2", "-mfma"]
@@ -43,13 +52,6 @@ def runnable():
     cpuinfo = Path("/proc/cpuinfo")
     features = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
     return [name for name, (_, needed) in INSTRUCTION_SETS.items() if needed <= features]
-
-
-def compiler_is_gcc():
-    """Return whether the compiler defines what gcc does and clang does not."""
-    command = [*COMPILER, "-dM", "-E", "-x", "c", "-"]
-    macros = subprocess.run(command, input="", capture_output=True, text=True, check=False).stdout
-    return "__GNUC__" in macros and "__clang__" not in macros
 
 
 #: Only gcc names the loops it vectorises in the form read below; what it should do is known for x86-64.

@@ -295,7 +295,7 @@ cdef void run_rows(Call *call, Py_ssize_t start, lf_rows *tile, int32_t *labels,
 cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef Call *call = <Call *> context
     cdef const lf_table *table = call.table
-    cdef Py_ssize_t start, n, i, run_length, row_bytes = padded(call.tile * call.itemsize)
+    cdef Py_ssize_t start, n, run_length, row_bytes = padded(call.tile * call.itemsize)
     cdef char *scratch = call.scratch + thread * call.scratch_bytes
     cdef char *scales = scratch
     cdef char *values = scratch + row_bytes
@@ -312,14 +312,8 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         n = call.tile
     if call.has_labels:
         table.gather_labels(&call.labels, start, n, wide_labels)
-        for i in range(n):
-            # checked before; once more, because another thread may have written since
-            if call.ignoring and wide_labels[i] == call.ignore_index:
-                labels[i] = -1
-            elif not 0 <= wide_labels[i] < call.settings.classes:
-                labels[i] = -1
-            else:
-                labels[i] = <int32_t> wide_labels[i]
+        # checked before; once more, because another thread may have written since
+        table.narrow_labels(wide_labels, n, call.settings.classes, call.ignoring, call.ignore_index, labels)
     table.fill(scales, n, call.scale)
     for m in range(call.multipliers + call.cotangents):
         table.multiply(scales, table.gather(&call.multiplier[m], start, n, factors), n)
@@ -697,6 +691,11 @@ cdef class Rowwise:
                 or table_of(call.itemsize).outside(labels, call.rows * classes, -1, classes)
             ):
                 return None
+        elif (
+            not (self.ignoring and 0 <= self.ignore_index < classes)
+            and not table_of(call.itemsize).outside(labels, call.rows, 0, classes)
+        ):
+            kept = call.rows
         else:
             for i in range(call.rows):
                 if self.ignoring and labels[i] == self.ignore_index:

@@ -198,6 +198,9 @@ cdef extern from "abi.h" nogil:
         const void *(*gather)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, void *scratch) noexcept nogil
         void (*gather_labels)(const lf_array *array, Py_ssize_t start, Py_ssize_t n, int64_t *labels) noexcept nogil
         int (*outside)(const int64_t *labels, Py_ssize_t n, int64_t low, int64_t high) noexcept nogil
+        void (*narrow_labels)(
+            const int64_t *labels, Py_ssize_t n, int64_t classes, int ignoring, int64_t ignore_index, int32_t *to
+        ) noexcept nogil
         Py_ssize_t (*load_list)(
             lf_kind kind, int swapped, const char *source, Py_ssize_t stride, Py_ssize_t n, int32_t *to,
             Py_ssize_t to_stride

@@ -271,6 +271,9 @@ typedef struct {
     void (*gather_labels)(const lf_array *array, ptrdiff_t start, ptrdiff_t n, int64_t *labels);
     /* whether a label is outside of [low, high); high < 2^62 */
     int (*outside)(const int64_t *labels, ptrdiff_t n, int64_t low, int64_t high);
+    /* labels of rows: -1 for those that are ignored or outside of [0, classes) */
+    void (*narrow_labels)(const int64_t *labels, ptrdiff_t n, int64_t classes, int ignoring, int64_t ignore_index,
+                          int32_t *to);
     /* the labels of a list of n before the first that is none of n classes; returns how many, `to_stride` apart */
     ptrdiff_t (*load_list)(lf_kind kind, int swapped, const char *from, ptrdiff_t stride, ptrdiff_t n, int32_t *to,
                            ptrdiff_t to_stride);

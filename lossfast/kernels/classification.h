@@ -8,31 +8,46 @@
 /* ---- binary -------------------------------------------------------------------------------------------------- */
 
 /* Logarithms are held above -100 and the gradient's denominator above float32(1e-12), as PyTorch does in both
- * precisions: the gradient is that of the loss with a bounded slope, not of the clamped value. */
+ * precisions: the gradient is that of the loss with a bounded slope, not of the clamped value.
+ *
+ * Of x and 1 - x one is at most 1/2, and both the lesser and 1 - 2 lesser for a lesser above 1/4 are exact: the greater
+ * one's logarithm takes a polynomial without exponents. */
 ELEMENTWISE(bce, (input, target), ()) {
-    const REAL x = input, y = R(1.0) - input, t = target, u = R(1.0) - target;
-    const REAL log_x = lf_log(x), log_y = lf_log1p(-x);
-    /* log(y / x); about x = 1/2 the difference of the logarithms would cancel */
-    const REAL log_ratio = (x > R(0.25)) & (x < R(0.75)) ? lf_log1p((R(1.0) - R(2.0) * x) / x) : log_y - log_x;
-    return (POINT){.value = -(t * AT_LEAST(log_x, R(-100.0)) + u * AT_LEAST(log_y, R(-100.0))),
-                   .grad = {(x - t) / AT_LEAST(x * y, (REAL)1e-12f), log_ratio},
+    const REAL x = input, y = R(1.0) - input, t = target, u = R(1.0) - target, product = x * y;
+    const int below = x < R(0.5);
+    const REAL less = below ? x : y, log_less = AT_LEAST(vm_log_positive(less), R(-100.0));
+    const REAL f = less > R(0.25) ? FMA(less, R(-2.0), R(1.0)) : -less;
+    const REAL log_more = FMA(f * f, vm_log1p_tail(f), f) - (less > R(0.25) ? VM_LN2 : R(0.0));
+    const REAL log_x = below ? log_less : log_more, log_y = below ? log_more : log_less;
+    /* log(y / x); about x = 1/2 the difference of the logarithms would cancel, and no bound holds it */
+    const REAL far = x == R(0.0) ? REAL_INF : y == R(0.0) ? -REAL_INF : lf_log1p(-x) - lf_log(x);
+    const REAL log_ratio = (x > R(0.25)) & (x < R(0.75)) ? lf_log1p((R(1.0) - R(2.0) * x) / x) : far;
+    return (POINT){.value = -(t * log_x + u * log_y),
+                   .grad = {(x - t) / AT_LEAST(product, (REAL)1e-12f), log_ratio},
                    .hess = {TERM(t, R(1.0) / (x * x)) + TERM(u, R(1.0) / (y * y)), NAN_OF(x, t)},
-                   .fisher = {R(1.0) / (x * y) + NAN_OF(t, t), NAN_OF(x, t)},
-                   .invalid = (x < R(0.0)) | (x > R(1.0)) | (t < R(0.0)) | (t > R(1.0))};
+                   .fisher = {R(1.0) / product + NAN_OF(t, t), NAN_OF(x, t)},
+                   .invalid = (product < R(0.0)) | (t * u < R(0.0))};
 }
 
-/* (1 - t) softplus(x) + w t softplus(-x): every term is positive for t in [0, 1], so nothing cancels as p -> t. */
+/* (1 - t) softplus(x) + w t softplus(-x) with softplus(x) = max(x, 0) + log(1 + e), e = e^-|x|; the derivative is
+ * (1 - t) s(x) - w t s(-x), where s(|x|) = 1 / (1 + e) and s(-|x|) = e / (1 + e). Of the two labels one is that of the
+ * sign of x, the other of the `wrong` side. For t in [0, 1] every term of the value is positive: nothing cancels as
+ * p -> t. */
 static ALWAYS_INLINE POINT bce_of_logits(REAL x, REAL t, REAL positive_weight) {
-    const LOGISTIC logistic = lf_logistic(x);
     const REAL negative = R(1.0) - t, positive = positive_weight * t, weight = negative + positive;
-    const REAL variance = logistic.sigmoid * logistic.sigmoid_neg, nan_or_zero = NAN_OF(x, weight);
-    return (POINT){
-        .value = TERM(negative, logistic.softplus) + TERM(positive, logistic.softplus_neg),
-        .grad = {negative * logistic.sigmoid - positive * logistic.sigmoid_neg,
-                 positive_weight == R(1.0) ? -x : TERM(positive_weight, logistic.softplus_neg) - logistic.softplus},
-        .hess = {weight * variance, nan_or_zero},
-        .fisher = {weight * variance, nan_or_zero},
-        .majorizer = {R(0.25) * weight + nan_or_zero, nan_or_zero}};
+    const REAL size = ABS(x), e = lf_exp_nonpositive(-size), log_term = lf_log1p_unit(e), total = R(1.0) + e;
+    /* Selected by bits: of several conditions on the sign a compiler makes two paths, and computes both. */
+    const UREAL sign = bits_of(x) & VM_SIGN_MASK, mask = (UREAL)((IREAL)sign >> (LF_REAL_BITS - 1));
+    const UREAL both = bits_of(negative) ^ bits_of(positive), chosen = bits_of(negative) ^ (both & mask);
+    const REAL wrong = real_of(chosen), right = real_of(chosen ^ both), slope = (wrong - right * e) / total;
+    const REAL variance = e / (total * total), nan_or_zero = NAN_OF(x, weight);
+    const REAL softplus = AT_LEAST(x, R(0.0)) + log_term, softplus_neg = AT_LEAST(-x, R(0.0)) + log_term;
+    return (POINT){.value = TERM(wrong, size) + (positive_weight == R(1.0) ? log_term : weight * log_term),
+                   .grad = {real_of(bits_of(slope) ^ sign),
+                            positive_weight == R(1.0) ? -x : TERM(positive_weight, softplus_neg) - softplus},
+                   .hess = {weight * variance, nan_or_zero},
+                   .fisher = {weight * variance, nan_or_zero},
+                   .majorizer = {R(0.25) * weight + nan_or_zero, nan_or_zero}};
 }
 
 ELEMENTWISE(bce_with_logits, (input, target), ()) { return bce_of_logits(input, target, R(1.0)); }
@@ -78,31 +93,47 @@ static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
 /* So many rows ahead a label's number is fetched. */
 enum { NLL_AHEAD = 16 };
 
+/* Gradients of zeros, at once where rows lie side by side. */
+static void clear_rows(const lf_rows *rows, ptrdiff_t classes) {
+    const int joined = rows->next[LF_GRAD] == classes;
+    const ptrdiff_t count = joined ? 1 : rows->lanes, n = joined ? rows->lanes * classes : classes;
+    for (ptrdiff_t l = 0; l < count; l++) {
+        REAL *grad = ROW(rows, grad, LF_GRAD, l);
+        if (rows->around_cache)
+            clear_around_cache(grad, n);
+        else
+            memset(grad, 0, (size_t)n * sizeof(REAL));
+    }
+}
+
 static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
-    const REAL *scale = rows->scale;
-    REAL *value = rows->value;
-    for (ptrdiff_t l = 0; l < rows->lanes; l++) {
-        const ptrdiff_t label = rows->label[l], ahead = l + NLL_AHEAD;
-        if (ahead < rows->lanes && rows->label[ahead] >= 0)
-            __builtin_prefetch(ROW(rows, input, LF_INPUT, ahead) + rows->label[ahead]);
-        const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label);
-        const REAL log_prob = label < 0 ? R(0.0) : ROW(rows, input, LF_INPUT, l)[label];
-        const REAL nan_or_zero = log_prob == log_prob ? R(0.0) : log_prob;
-        value[l] = label < 0 ? R(0.0) : -weight * log_prob;
-        if (rows->grad) {
-            REAL *grad = ROW(rows, grad, LF_GRAD, l);
-            if (rows->around_cache)
-                clear_around_cache(grad, settings->classes);
-            else
-                memset(grad, 0, (size_t)settings->classes * sizeof(REAL));
-            if (label >= 0)
-                grad[label] = -weight * scale[l] + nan_or_zero;
+    REAL at_label[LF_LANES], nan_or_zero[LF_LANES];
+    for (ptrdiff_t start = 0; start < rows->lanes; start += LF_LANES) {
+        const ptrdiff_t left = rows->lanes - start, count = left < LF_LANES ? left : LF_LANES;
+        const lf_rows some = some_rows(rows, start, count);
+        const int32_t *labels = some.label;
+        const REAL *scale = some.scale;
+        REAL *value = some.value;
+        for (ptrdiff_t l = 0; l < count; l++) {
+            const ptrdiff_t label = labels[l], ahead = l + NLL_AHEAD;
+            if (ahead < count && labels[ahead] >= 0)
+                __builtin_prefetch(ROW(&some, input, LF_INPUT, ahead) + labels[ahead]);
+            const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label);
+            const REAL log_prob = label < 0 ? R(0.0) : ROW(&some, input, LF_INPUT, l)[label];
+            value[l] = label < 0 ? R(0.0) : -weight * log_prob;
+            nan_or_zero[l] = log_prob == log_prob ? R(0.0) : log_prob;
+            at_label[l] = -weight * scale[l] + nan_or_zero[l];
         }
-        if (rows->hess) {
-            REAL *hess = ROW(rows, hess, LF_HESS, l);
-            fill(hess, settings->classes, label < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
-            if (label >= 0)
-                hess[label] += nan_or_zero;
+        if (rows->grad) /* which the input may be */
+            clear_rows(&some, settings->classes);
+        for (ptrdiff_t l = 0; rows->grad && l < count; l++)
+            if (labels[l] >= 0)
+                ROW(&some, grad, LF_GRAD, l)[labels[l]] = at_label[l];
+        for (ptrdiff_t l = 0; rows->hess && l < count; l++) {
+            REAL *hess = ROW(&some, hess, LF_HESS, l);
+            fill(hess, settings->classes, labels[l] < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
+            if (labels[l] >= 0)
+                hess[labels[l]] += nan_or_zero[l];
         }
     }
 }

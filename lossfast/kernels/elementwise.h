@@ -94,7 +94,7 @@ typedef struct {
         REAL block[LF_BLOCK], *to = around_cache ? block : grad;                                                       \
         ptrdiff_t line = around_cache ? before_line(grad, n) : 0;                                                      \
         double sums[LF_SUM_LANES] = {0};                                                                               \
-        IREAL invalid = 0;                                                                                             \
+        IREAL invalid[LF_SUM_LANES] = {0}, any = 0;                                                                    \
         for (ptrdiff_t start = 0; start < n; start += LF_SUM_LANES) {                                                  \
             const int lanes = n - start < LF_SUM_LANES ? (int)(n - start) : LF_SUM_LANES;                              \
             REAL value[LF_SUM_LANES], slope[LF_SUM_LANES];                                                             \
@@ -120,14 +120,16 @@ typedef struct {
         }                                                                                                              \
         *sum_ = sum_of_lanes(sums, LF_SUM_LANES);                                                                      \
         (void)grad, (void)to, (void)line;                                                                              \
-        return invalid != 0;                                                                                           \
+        for (int lane = 0; lane < LF_SUM_LANES; lane++)                                                                \
+            any |= invalid[lane];                                                                                      \
+        return any != 0;                                                                                               \
     }
 
 #define LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, count)                                                           \
-    _Pragma("omp simd reduction(| : invalid)") for (int lane = 0; lane < count; lane++) {                              \
+    _Pragma("omp simd") for (int lane = 0; lane < count; lane++) {                                                     \
         const ptrdiff_t i = start + lane;                                                                              \
         const POINT point = name##_point((REAL)0 LF_LOADS OPERANDS LF_SETTINGS PARAMETERS);                            \
-        invalid |= point.invalid;                                                                                      \
+        invalid[lane] |= point.invalid;                                                                                \
         value[lane] = point.value;                                                                                     \
         if (GRAD)                                                                                                      \
             slope[lane] = point.grad[0] * scale;                                                                       \

@@ -35,6 +35,7 @@ const lf_table LF_TABLE_NAME = {
     .gather = gather,
     .gather_labels = gather_labels,
     .outside = outside,
+    .narrow_labels = narrow_labels,
     .load_list = load_list,
     .scatter = scatter,
     .load = load,

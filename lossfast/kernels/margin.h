@@ -9,12 +9,12 @@
  * clamp has it. */
 #define HINGE_SLOPE(z, slope) ((z) >= R(0.0) ? (slope) : (z) < R(0.0) ? R(0.0) : (z))
 
+/* softplus(z) = max(z, 0) + log(1 + e), e = e^-|z| */
 ELEMENTWISE(soft_margin, (input, target), ()) {
-    const REAL t = target, z = -(t * input);
-    const LOGISTIC logistic = lf_logistic(z);
-    const REAL variance = t * t * (logistic.sigmoid * logistic.sigmoid_neg);
-    return (POINT){.value = logistic.softplus,
-                   .grad = {-t * logistic.sigmoid},
+    const REAL t = target, z = -(t * input), e = lf_exp_nonpositive(-ABS(z)), total = R(1.0) + e;
+    const REAL variance = t * t * (e / (total * total));
+    return (POINT){.value = AT_LEAST(z, R(0.0)) + lf_log1p_unit(e),
+                   .grad = {-t * ((z < R(0.0) ? e : R(1.0)) / total)},
                    .hess = {variance},
                    .fisher = {variance},
                    .majorizer = {R(0.25) * t * t + NAN_OF(z, z)}};

@@ -254,6 +254,17 @@ static ALWAYS_INLINE REAL vm_log_sum(REAL k, REAL f, REAL more) {
     return sum + FMA(f * f, vm_log_tail(f), FMA(k, VM_LN2_LO, low + more));
 }
 
+/* Internal. log x for 0 < x < inf; less than log of the smallest number at 0. */
+static ALWAYS_INLINE REAL vm_log_positive(REAL x) {
+    REAL normal = x < VM_MIN_NORMAL ? x * VM_NORMALISE : x;
+    REAL bias = x < VM_MIN_NORMAL ? VM_INTEGER + VM_BIAS + VM_NORMALISE_BITS : VM_INTEGER + VM_BIAS;
+    /* x = 2^k (1 + f). */
+    UREAL bits = bits_of(normal) + (VM_ONE - VM_LOG_FROM);
+    REAL k = real_of((bits >> VM_MANTISSA_BITS) | VM_INTEGER_BITS) - bias;
+    REAL f = real_of((bits & VM_MANTISSA_MASK) + VM_LOG_FROM) - R(1.0);
+    return vm_log_sum(k, f, R(-0.0));
+}
+
 /* lf_log: log x.
  *   types   float32, float64
  *   domain  all numbers; -inf at 0, NaN below
@@ -265,13 +276,7 @@ static ALWAYS_INLINE REAL vm_log_sum(REAL k, REAL f, REAL more) {
 #define LF_MAX_ULP_LOG_F32 1.0
 #define LF_MAX_ULP_LOG_F64 1.0
 static ALWAYS_INLINE REAL lf_log(REAL x) {
-    REAL normal = x < VM_MIN_NORMAL ? x * VM_NORMALISE : x;
-    REAL bias = x < VM_MIN_NORMAL ? VM_INTEGER + VM_BIAS + VM_NORMALISE_BITS : VM_INTEGER + VM_BIAS;
-    /* x = 2^k (1 + f). */
-    UREAL bits = bits_of(normal) + (VM_ONE - VM_LOG_FROM);
-    REAL k = real_of((bits >> VM_MANTISSA_BITS) | VM_INTEGER_BITS) - bias;
-    REAL f = real_of((bits & VM_MANTISSA_MASK) + VM_LOG_FROM) - R(1.0);
-    REAL y = vm_log_sum(k, f, R(-0.0));
+    REAL y = vm_log_positive(x);
     y = x < REAL_INF ? y : REAL_INF;
     return x > R(0.0) ? y : x == R(0.0) ? -REAL_INF : REAL_NAN;
 }
