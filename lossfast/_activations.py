@@ -45,7 +45,7 @@ def _over_axis(kernel: str, input: ArrayLike, axis: int, out: Any) -> Array:
     x, result = _result(original, _arrays.as_operand(original, "input"), out)
     if x.size:
         size = _arrays.item_size([x])
-        Rowwise(kernel).run(x, axis, size, None, None, None, (), (), 1.0, -math.inf, 0, None, result, None, None)
+        Rowwise(kernel).run(x, axis, size, None, None, (), (), 1.0, -math.inf, 0, None, result, None, None)
     return result
 
 
@@ -124,7 +124,7 @@ def logsumexp(input: ArrayLike, *, axis: int | None = -1, keepdims: bool = False
     flat = np.empty(rows, dtype) if keepdims else result
     if x.size:
         size = _arrays.item_size([x])
-        Rowwise("logsumexp").run(x, axis, size, None, None, None, (), (), 1.0, -math.inf, 0, flat, None, None, None)
+        Rowwise("logsumexp").run(x, axis, size, None, None, (), (), 1.0, -math.inf, 0, flat, None, None, None)
     else:
         flat[...] = -math.inf
     if keepdims:

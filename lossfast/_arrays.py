@@ -11,12 +11,13 @@ import numpy as np
 from lossfast._drivers.runtime import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def as_array(value: ArrayLike, name: str) -> Array:
@@ -39,10 +40,20 @@ def as_array(value: ArrayLike, name: str) -> Array:
     return value
 
 
+def as_arrays(values: Sequence[ArrayLike], names: Sequence[str]) -> dict[str, Array]:
+    """The same of several, by their names."""
+    return {name: as_array(value, name) for value, name in zip(values, names, strict=True)}
+
+
 def as_operand(value: ArrayLike, name: str) -> Array:
     """As `as_array`, in a dtype that the kernels read; only exotic ones (long double) are converted."""
     array = as_array(value, name)
     return array if readable(array.dtype) else array.astype(np.float64)
+
+
+def as_operands(arrays: dict[str, Array]) -> dict[str, Array]:
+    """The same of arrays."""
+    return {name: as_operand(array, name) for name, array in arrays.items()}
 
 
 def as_labels(value: ArrayLike, name: str) -> Array:
@@ -60,7 +71,9 @@ def item_size(predictions: Sequence[Array]) -> int:
 
 def gradient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """A floating argument's own dtype, float64 for the rest."""
-    return np.dtype(np.float64) if dtype.kind in "biu" else dtype.newbyteorder("=")
+    if dtype.kind in "biu":
+        return FLOAT64
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
 def joint_shape(arrays: dict[str, Array]) -> Shape:
@@ -191,6 +204,19 @@ def locate(name: str, array: Array, flat: int) -> str:
     index = np.unravel_index(flat, array.shape)
     where = f"[{', '.join(str(int(i)) for i in index)}]" if array.ndim else ""
     return f"{name}{where} = {array[index]}"
+
+
+def repeated_axes(arrays: Iterable[Array], shape: Shape) -> int:
+    """How many of the last axes of a shape repeat an array that broadcasts to it; 0 if none is, or other axes are too.
+
+    Of several such arrays the first counts.
+    """
+    for array in arrays:
+        if array.shape != shape:
+            own = (1,) * (len(shape) - array.ndim) + array.shape
+            kept = next(axis for axis, length in enumerate(shape) if own[axis] != length)
+            return len(shape) - kept if math.prod(own[kept:]) == 1 else 0
+    return 0
 
 
 def sum_to(array: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:

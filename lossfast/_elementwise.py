@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lossfast import _arrays
-from lossfast._drivers.elementwise import Elementwise, weight_sum
-from lossfast._loss import Loss, Request, _never, batch_weight, caller_arrays, result_dtype
+from lossfast._drivers.elementwise import Elementwise
+from lossfast._drivers.runtime import weight_sum
+from lossfast._loss import Loss, Request, batch_weight, caller_arrays, result_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -26,9 +27,11 @@ class ElementwiseLoss(Loss):
     kernel_parameters: ClassVar[tuple[str, ...]] = ()
     #: Whether `input` and `target` may broadcast against each other.
     broadcasts: ClassVar[bool] = True
-    #: Name of an array parameter that multiplies the loss, and whether it enters the denominator of a mean.
+    #: Name of an array parameter that multiplies the loss, whether it enters the denominator of a mean, and whether it
+    #: may broadcast to the input.
     multiplier: ClassVar[str] = ""
     multiplier_in_mean: ClassVar[bool] = False
+    multiplier_broadcasts: ClassVar[bool] = True
     #: Whether one unreduced loss is the mean of the elements along the last axis.
     averages_last_axis: ClassVar[bool] = False
 
@@ -58,18 +61,28 @@ class ElementwiseLoss(Loss):
             return loss * weight, np.ones((), loss.dtype)
         return loss * weight, weight * _unbroadcast(weight, loss.shape)
 
-    def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
-        _arrays.broadcastable(weight, self.multiplier, shape)
-
     # ---- the call --------------------------------------------------------------------------------------------------
 
     def _bind(self) -> None:
-        predictions = tuple(self.arrays.index(name) for name in self.predictions)
-        parameters = self._kernel_parameters()
-        kernel = Elementwise(self._kernel_name(), parameters, predictions=predictions, reduction=self.reduction)
+        places = {name: place for place, name in enumerate(self.arrays)}
+        kernel = Elementwise(
+            self._kernel_name(),
+            self._kernel_parameters(),
+            predictions=tuple(places[name] for name in self.predictions),
+            differentiable={name: places[name] for name in self.differentiable if name in places},
+            curved={name: places[name] for name in self.curved},
+            behind=tuple(self._parameter_operands().values()),
+            weight=self._multiplier(),
+            weight_in_mean=self.multiplier_in_mean,
+            weight_broadcasts=self.multiplier_broadcasts,
+            # further conditions on shapes are for _shape to check
+            broadcasts=self.broadcasts and type(self)._shape is ElementwiseLoss._shape,
+            averages=self.averages_last_axis,
+            has_domain=bool(self.domains),
+            reduction=self.reduction,
+        )
         object.__setattr__(self, "_kernel", kernel)
-        plain = self._multiplier() is None and not self._parameter_operands() and not self.averages_last_axis
-        object.__setattr__(self, "_quick", kernel.quick if plain else _never)
+        object.__setattr__(self, "_quick", kernel.quick)
 
     def _multiplier(self) -> Array | None:
         return getattr(self, self.multiplier) if self.multiplier else None
@@ -88,15 +101,18 @@ class ElementwiseLoss(Loss):
         return shape
 
     def _evaluate(self, arrays: tuple[ArrayLike, ...], request: Request) -> Any:
-        originals = {name: _arrays.as_array(a, name) for name, a in zip(self.arrays, arrays, strict=True)}
-        named = {name: _arrays.as_operand(a, name) for name, a in originals.items()}
+        originals = _arrays.as_arrays(arrays, self.arrays)
+        result = self._retried(arrays, originals, request)
+        if result is not None:
+            return result
+        named = _arrays.as_operands(originals)
         shape = self._shape(named)
-        unreduced, row, divisor = shape, 0, 1.0
+        predictions = [originals[name] for name in self.predictions]
+        unreduced, divisor, inner = shape, 1.0, _arrays.repeated_axes(predictions, shape)
         if self.averages_last_axis:
             if not shape:
                 raise ValueError("input has shape (); expected (..., C), with the labels on the last axis")
-            unreduced, row, divisor = shape[:-1], shape[-1], float((1, *originals["input"].shape)[-1])
-        predictions = [originals[name] for name in self.predictions]
+            unreduced, divisor, inner = shape[:-1], float((1, *originals["input"].shape)[-1]), 1
         itemsize = _arrays.item_size(predictions)
         dtype = result_dtype(itemsize, predictions)
         itemsize = self._computed_in(itemsize)
@@ -105,11 +121,15 @@ class ElementwiseLoss(Loss):
         extra = {name: _arrays.broadcastable(a, name, shape) for name, a in self._parameter_operands().items()}
         weight = self._multiplier()
         if weight is not None:
-            self._check_multiplier(weight, named, shape)
+            if self.multiplier_broadcasts:
+                _arrays.broadcastable(weight, self.multiplier, shape)
+            else:
+                _arrays.same_shape(self.multiplier, weight.shape, named["input"].shape, "that of input")
         sample_weight, cotangent = request.weights(unreduced)
 
         value = self._value_array(request, unreduced, dtype)
-        grads, hesses = request.results(wrt, {**originals, self.multiplier: weight}, shape)
+        arguments = {**originals, self.multiplier: weight}
+        grads, hesses = request.results(wrt, arguments, shape, dict.fromkeys(self.arrays, inner))
         outs = caller_arrays(request, value, (*grads.values(), *hesses.values()))
         if outs:
             named = {name: _arrays.separated(a, outs, elementwise=a.shape == shape) for name, a in named.items()}
@@ -119,7 +139,7 @@ class ElementwiseLoss(Loss):
         scale, cotangents = self._scale(denominator, cotangent)
         if math.prod(shape):
             scale /= divisor
-            if row:
+            if self.averages_last_axis:
                 sample_weight = None if sample_weight is None else sample_weight[..., np.newaxis]
                 cotangents = tuple(a[..., np.newaxis] for a in cotangents)
             operands = (*named.values(), *extra.values())
@@ -144,7 +164,7 @@ class ElementwiseLoss(Loss):
                 tuple(grads[name].array if name in grads else None for name in (*named, *extra)),
                 tuple(hesses[name].array if name in hesses else None for name in (*named, *extra)),
                 self.reduction != "none",
-                row,
+                inner,
                 divisor,
             )
             total /= divisor

@@ -10,13 +10,14 @@ import dataclasses
 import math
 import numbers
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 import numpy as np
 
 from lossfast import _arrays
 from lossfast._arrays import Array, Shape
-from lossfast._drivers.runtime import empty_like
+from lossfast._drivers.runtime import CURVATURES, empty_like
 from lossfast._methods import DEFAULTS, METHODS, describe
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 #: Every public loss by class name, filled by declaring it.
 REGISTRY: dict[str, type[Loss]] = {}
-
-#: The kernels' own numbers for the curvatures; psd is the exact one above a floor.
-KERNEL_CURVATURE = {"exact": 0, "psd": 0, "fisher": 1, "majorizer": 2, "unit": 3}
 
 
 # ---- parameters ----------------------------------------------------------------------------------------------------
@@ -155,7 +153,7 @@ def _checked_parameter(name: str, value: Any, metadata: Mapping[str, Any]) -> An
     return value
 
 
-def _never(arrays: tuple[Any, ...], order: int, out: Any = None) -> None:
+def _never(*arguments: Any, **keywords: Any) -> None:
     """The quick entry of a loss that has none."""
 
 
@@ -200,8 +198,8 @@ class Loss:
     uniform_mean: ClassVar[bool] = True
     #: Values of `reduction`.
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
-    #: The way of a plain call: (arrays, order, the caller's array for the gradient or None) to value, (value, grad) or
-    #: (value, grad, hess); None where there is more to do. Set by `_bind`.
+    #: The way of a usual call, from arrays, whether the value is wanted, order and keywords as in `DEFAULTS` to what the
+    #: method gives; None where there is more to do. Set by `_bind`.
     _quick: ClassVar[Any] = staticmethod(_never)
 
     reduction: str = "mean"
@@ -299,12 +297,14 @@ class Loss:
                 f"{type(self).__name__}.{method}() got an unexpected keyword argument {unknown.pop()!r}: it takes "
                 f"{', '.join((*self.arrays, *asked.keywords))}"
             )
-        out = options.get("out")
-        if (out is None or asked.order == 1) and all(options[k] is DEFAULTS[k] for k in options if k != "out"):
-            result = self._quick(arrays, asked.order, out)
-            if result is not None:
-                return result if asked.value else result[1] if asked.order == 1 else result[1:]
-        return self._evaluate(arrays, Request(asked.value, asked.order, **{**DEFAULTS, **options}))
+        if options:
+            options = {**DEFAULTS, **options}
+        result = None
+        if asked.order < 2 or options.get("curvature", "exact") in self.curvatures:
+            result = self._quick(arrays, asked.value, asked.order, **options)
+        if result is None:
+            result = self._evaluate(arrays, Request(asked.value, asked.order, **(options or DEFAULTS)))
+        return result
 
     def reference(self, *arrays: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """The plain NumPy definition, in the precision of the arrays: slow, and what the kernels are tested against."""
@@ -329,6 +329,16 @@ class Loss:
 
     # ---- what the shapes share -------------------------------------------------------------------------------------
 
+    def _retried(self, arrays: tuple[ArrayLike, ...], converted: Mapping[str, Array], request: Request) -> Any:
+        """What the quick way gives once arguments are arrays; None if they were before or there is more to do."""
+        if request.order == 2 and request.curvature not in self.curvatures:
+            return None
+        usual = tuple(converted.values())
+        if all(a is b for a, b in zip(arrays, usual, strict=True)):
+            return None
+        keywords = {name: getattr(request, name) for name in DEFAULTS}
+        return self._quick(usual, request.value, request.order, **keywords)
+
     def _resolve_wrt(self, wrt: str | tuple[str, ...] | None, available: Sequence[str]) -> tuple[str, ...]:
         if wrt is None:
             return self.predictions
@@ -349,7 +359,7 @@ class Loss:
                 f"curvature = {curvature!r} is not defined for {type(self).__name__}: "
                 f"choose one of {', '.join(map(repr, self.curvatures))}"
             )
-        return epsilon(dtype) if curvature == "psd" else -math.inf, KERNEL_CURVATURE[curvature]
+        return epsilon(dtype) if curvature == "psd" else -math.inf, CURVATURES[curvature]
 
     def _value_array(self, request: Request, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
         """Where the unreduced loss goes; None where none is kept."""
@@ -401,7 +411,7 @@ def _restore(cls: type[Loss], parameters: dict[str, Any]) -> Loss:
     return cls(**parameters)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What one call asks for."""
 
@@ -417,11 +427,12 @@ class Request:
 
     def weights(self, shape: Shape) -> tuple[Array | None, Array | None]:
         """The sample weights and the cotangent, which broadcast to the unreduced loss."""
-        given = (("sample_weight", self.sample_weight), ("grad_output", self.grad_output))
-        sample_weight, cotangent = (
-            None if a is None else _arrays.broadcastable(_arrays.as_operand(a, name), name, shape) for name, a in given
-        )
-        return sample_weight, cotangent
+        weight, cotangent = self.sample_weight, self.grad_output
+        if weight is not None:
+            weight = _arrays.broadcastable(_arrays.as_operand(weight, "sample_weight"), "sample_weight", shape)
+        if cotangent is not None:
+            cotangent = _arrays.broadcastable(_arrays.as_operand(cotangent, "grad_output"), "grad_output", shape)
+        return weight, cotangent
 
     def outs(self, names: tuple[str, ...]) -> list[list[Any]]:
         """The caller's result arrays: those of the gradients, then those of the Hessians; None where there is none."""
@@ -439,15 +450,19 @@ class Request:
         return [*result, [None] * len(names)][:2]
 
     def results(
-        self, wrt: tuple[str, ...], arguments: Mapping[str, Array | None], shape: Shape | None
+        self,
+        wrt: tuple[str, ...],
+        arguments: Mapping[str, Array | None],
+        shape: Shape | None,
+        inner: Mapping[str, int] = MappingProxyType({}),
     ) -> tuple[dict[str, Result], dict[str, Result]]:
-        """Gradients and Hessians by name, each with the array that the kernel writes; `shape` as for `Result`."""
+        """Gradients and Hessians by name, each with the array that the kernel writes; `shape`, `inner`: see `Result`."""
         groups: list[dict[str, Result]] = [{}, {}]
         for group, outs in zip(groups[: self.order], self.outs(wrt), strict=False):
             for name, out in zip(wrt, outs, strict=True):
                 argument = arguments[name]
                 assert argument is not None, name  # it is in wrt because it is there
-                group[name] = Result(argument, out, shape, self.shown.get(name))
+                group[name] = Result(argument, out, shape, self.shown.get(name), inner.get(name, 0))
         return groups[0], groups[1]
 
     def batched(self, shape: Shape) -> Request:
@@ -469,14 +484,21 @@ class Request:
 class Result:
     """One derivative: the array that the kernel writes, and how it becomes the one that the caller gets."""
 
-    def __init__(self, argument: Array, out: Any, shape: Shape | None, shown: Shape | None) -> None:
-        """`shape`: that of the unreduced loss, if the derivative is summed from there; `shown`: the caller's own."""
+    def __init__(
+        self, argument: Array, out: Any, shape: Shape | None, shown: Shape | None, inner: int = 0
+    ) -> None:
+        """`shape`: that of the unreduced loss, if the derivative is summed from there; `shown`: the caller's own.
+
+        `inner`: how many of its last axes the kernel sums over for an argument that is repeated along them.
+        """
         self.dtype = _arrays.gradient_dtype(argument.dtype)
         self.shape = argument.shape
         self.shown = self.shape if shown is None else shown
         #: the caller's
         self.own: Array | None = None if out is None else _arrays.checked_out(out, "out", self.shown, self.dtype)
         written = self.shape if shape is None else shape
+        if inner and self.dtype.itemsize in (4, 8) and _arrays.repeated_axes([argument], written) == inner:
+            written = self.shape
         if written != self.shape or self.dtype.itemsize > 8:  # summed or converted at the end
             self.array = np.empty(written, np.float64)
         elif self.own is not None:
@@ -498,6 +520,8 @@ class Result:
 
 def caller_arrays(request: Request, value: Array | None, results: Iterable[Result]) -> list[Array]:
     """The caller's own arrays that are written, checked for sharing memory with each other."""
+    if request.out is None:
+        return []
     outs = [result.own for result in results if result.own is not None]
     if value is not None and request.order == 0 and request.out is not None:
         outs.append(value)
@@ -522,6 +546,7 @@ def epsilon(dtype: np.dtype[Any]) -> float:
 def result_dtype(itemsize: int, predictions: Iterable[Array]) -> np.dtype[Any]:
     """The dtype of unreduced losses: that of the computation, or the half precision that all predictions have."""
     dtypes = {_arrays.gradient_dtype(p.dtype) for p in predictions}
-    if len(dtypes) == 1 and next(iter(dtypes)).itemsize == 2:
-        return dtypes.pop()
-    return np.dtype(f"f{itemsize}")
+    dtype = dtypes.pop()
+    if not dtypes and dtype.itemsize == 2:
+        return dtype
+    return _arrays.FLOAT32 if itemsize == 4 else _arrays.FLOAT64

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lossfast import _arrays
-from lossfast._drivers.elementwise import weight_sum
+from lossfast._drivers.runtime import weight_sum
 
 if TYPE_CHECKING:
     from lossfast._arrays import Array

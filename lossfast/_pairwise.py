@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lossfast import _arrays
-from lossfast._drivers.elementwise import weight_sum
 from lossfast._drivers.pairwise import Pairwise
+from lossfast._drivers.runtime import weight_sum
 from lossfast._loss import Loss, Request, Result, caller_arrays, result_dtype
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class PairwiseLoss(Loss):
     curvatures: ClassVar[tuple[str, ...]] = ()
     #: Names of the parameters that the kernel takes, in its order.
     kernel_parameters: ClassVar[tuple[str, ...]] = ()
+    #: Whether embeddings may have more axes than those of rows and features.
+    trailing_axes: ClassVar[bool] = True
 
     # ---- for a family to override ----------------------------------------------------------------------------------
 
@@ -53,7 +55,14 @@ class PairwiseLoss(Loss):
 
     def _bind(self) -> None:
         name, parameters = self._kernel_call()
-        kernel = Pairwise(name, parameters, reduction=self.reduction)
+        kernel = Pairwise(
+            name,
+            parameters,
+            differentiable={name: place for place, name in enumerate(self.predictions)},
+            most_axes=64 if self.trailing_axes else 2,
+            has_domain=bool(self.domains),
+            reduction=self.reduction,
+        )
         object.__setattr__(self, "_kernel", kernel)
         object.__setattr__(self, "_quick", kernel.quick)
 
@@ -68,8 +77,11 @@ class PairwiseLoss(Loss):
         return target.shape if joint is None else joint
 
     def _evaluate(self, arrays: tuple[ArrayLike, ...], request: Request) -> Any:
-        originals = {name: _arrays.as_array(a, name) for name, a in zip(self.arrays, arrays, strict=True)}
-        named = {name: _arrays.as_operand(a, name) for name, a in originals.items()}
+        originals = _arrays.as_arrays(arrays, self.arrays)
+        result = self._retried(arrays, originals, request)
+        if result is not None:
+            return result
+        named = _arrays.as_operands(originals)
         embeddings = {name: named[name] for name in self.predictions}
         target = named.get("target")
         *rows, features = self._shape(embeddings) or (1,)

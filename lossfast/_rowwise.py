@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lossfast import _arrays
-from lossfast._drivers.elementwise import weight_sum
-from lossfast._drivers.rowwise import Rowwise, scan_labels
-from lossfast._loss import Loss, Request, _never, caller_arrays, result_dtype
+from lossfast._drivers.rowwise import Rowwise
+from lossfast._drivers.runtime import weight_sum
+from lossfast._loss import Loss, Request, caller_arrays, result_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -53,10 +53,14 @@ class RowwiseLoss(Loss):
             self._kernel_parameters(),
             ignore_index=self._ignored(),
             lists=self.takes_label_lists,
+            probabilities=self.takes_probabilities,
+            class_factors=self._multiplier(),
+            factors_in_mean=self.multiplier_in_mean,
+            most_axes=64 if self.trailing_axes else 2,
             reduction=self.reduction,
         )
         object.__setattr__(self, "_kernel", kernel)
-        object.__setattr__(self, "_quick", kernel.quick if self._multiplier() is None else _never)
+        object.__setattr__(self, "_quick", kernel.quick)
 
     def _ignored(self) -> int | None:
         """The label that counts nothing, if the loss has one."""
@@ -73,16 +77,12 @@ class RowwiseLoss(Loss):
             return ("input",)
         return tuple(name for name in self.differentiable if name != self.multiplier or self._multiplier() is not None)
 
-    def _class_weight(self, classes: int, dtype: str) -> Array | None:
-        given = self._multiplier()
-        if given is None:
-            return None
-        weight = np.ascontiguousarray(given, dtype)
-        if weight.shape != (classes,):
+    def _check_factors(self, classes: int) -> None:
+        factors = self._multiplier()
+        if factors is not None and factors.shape != (classes,):
             raise ValueError(
-                f"{self.multiplier} has shape {weight.shape}; expected ({classes},), one {self.multiplier} per class"
+                f"{self.multiplier} has shape {factors.shape}; expected ({classes},), one {self.multiplier} per class"
             )
-        return weight
 
     def _rows(self, input: Array, target: Array) -> tuple[Array, Array]:
         """The arrays with their class axis; one row and one label in brackets are a batch of one."""
@@ -132,19 +132,9 @@ class RowwiseLoss(Loss):
 
     def _check_labels(self, labels: Array, classes: int, row_weight: Array | None) -> float | None:
         """Refuse labels outside of the classes; the weight of those that count, None where every row does."""
-        ignored, low = self._ignored(), -1 if self.takes_label_lists else 0
-        factors = self._class_weight(classes, "f8") if self.multiplier_in_mean else None
-        counting = ignored is not None or factors is not None
-        outside, kept_weight = scan_labels(
-            labels,
-            low,
-            classes,
-            ignore_index=ignored,
-            counting=counting,
-            class_weight=factors,
-            row_weight=row_weight if counting else None,
-        )
+        outside, kept_weight = self._kernel.scan(labels, classes, row_weight)
         if outside >= 0:
+            ignored, low = self._ignored(), -1 if self.takes_label_lists else 0
             meaning = (
                 "labels count from 0, and the first -1 of a row ends its list"
                 if self.takes_label_lists
@@ -153,10 +143,15 @@ class RowwiseLoss(Loss):
                 else f"labels count from 0, and ignore_index={ignored} marks those to leave out"
             )
             raise IndexError(f"{_arrays.locate('target', labels, outside)} is outside [{low}, {classes}): {meaning}")
-        return float(kept_weight) if counting else None
+        weight: float | None = kept_weight
+        return weight
 
     def _evaluate(self, arrays: tuple[ArrayLike, ...], request: Request) -> Any:
-        original, given = (_arrays.as_array(a, name) for a, name in zip(arrays, self.arrays, strict=True))
+        originals = _arrays.as_arrays(arrays, self.arrays)
+        result = self._retried(arrays, originals, request)
+        if result is not None:
+            return result
+        original, given = originals.values()
         if given.size == 0 and not isinstance(arrays[1], np.ndarray):
             given = given.astype(np.int64)  # an empty list has no dtype of its own
         unbatched = original.shape
@@ -171,7 +166,7 @@ class RowwiseLoss(Loss):
         dtype = result_dtype(itemsize, [original])
         floor, curvature = self._resolve_curvature(request.curvature, dtype)
         wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self._differentiable(target))
-        class_weight = self._class_weight(classes, f"f{itemsize}")
+        self._check_factors(classes)
         row_weight, cotangent = request.weights(shape)
         rows = math.prod(shape)
         denominator = self._denominator(labels, classes, shape, row_weight)
@@ -206,7 +201,6 @@ class RowwiseLoss(Loss):
                 itemsize,
                 labels,
                 target,
-                class_weight,
                 () if row_weight is None else (row_weight,),
                 cotangents,
                 scale,

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import LowLevelCallable
 
 from lossfast import _arrays
-from lossfast._drivers.elementwise import Compiled, weight_sum
+from lossfast._drivers.elementwise import Compiled
+from lossfast._drivers.runtime import weight_sum
 from lossfast._elementwise import ElementwiseLoss
 from lossfast._loss import Interval, Request, _checked_parameter, caller_arrays, result_dtype
 from lossfast._signatures import InputTargetLoss

@@ -11,7 +11,7 @@ from scipy import special
 
 from lossfast import _arrays
 from lossfast._activations import log_softmax
-from lossfast._drivers.elementwise import weight_sum
+from lossfast._drivers.runtime import weight_sum
 from lossfast._drivers.rowwise import Rowwise
 from lossfast._linear import TILE_BYTES, LinearLayer, cross_entropy, fitting, per_row, store
 from lossfast._loss import Interval, Loss, Result, array, caller_arrays, integer, integers, number, result_dtype
@@ -228,7 +228,7 @@ class LinearCrossEntropyLoss(Loss):
         if self.weight is None:
             available = tuple(name for name in available if name != "weight")
         wrt = tuple(predictions) if request.wrt is None else self._resolve_wrt(request.wrt, available)
-        class_weight = self._of_logits._class_weight(classes, f"f{itemsize}")
+        self._of_logits._check_factors(classes)
         row_weight, cotangent = request.weights(shape)
         rows = math.prod(shape)
         denominator = self._of_logits._denominator(labels, classes, shape, row_weight)
@@ -280,7 +280,6 @@ class LinearCrossEntropyLoss(Loss):
                 ),
                 labels=None if labels is None else labels.reshape(rows),
                 target=target,
-                class_weight=class_weight,
                 multipliers=multipliers,
                 cotangents=cotangents,
                 scale=scale,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lossfast import _arrays
 from lossfast._elementwise import ElementwiseLoss
 from lossfast._loss import Interval, array, number
 from lossfast._signatures import InputTargetLoss
@@ -15,7 +14,7 @@ from lossfast._signatures import InputTargetLoss
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from lossfast._arrays import Array, Shape
+    from lossfast._arrays import Array
 
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss", "TukeyBiweightLoss"]
@@ -26,11 +25,9 @@ class _WeightedRegressionLoss(InputTargetLoss, ElementwiseLoss):
 
     differentiable = ("input", "target", "weight")
     multiplier = "weight"
+    multiplier_broadcasts = False
 
     weight: ArrayLike | None = array(default=None)
-
-    def _check_multiplier(self, weight: Array, named: dict[str, Array], shape: Shape) -> None:
-        _arrays.same_shape("weight", weight.shape, named["input"].shape, "that of input")
 
 
 class MSELoss(_WeightedRegressionLoss):

@@ -2,13 +2,14 @@
 
 cimport numpy as cnp
 from libc.math cimport ceil, sqrt
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc
-from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.string cimport memcpy, memset
 
 from lossfast._drivers.runtime cimport (
     Frames,
+    Memory,
+    allocate,
     describe_frames,
     frames_of,
     kind_of,
@@ -17,7 +18,6 @@ from lossfast._drivers.runtime cimport (
     lf_decoding,
     lf_frames,
     lf_kind,
-    padded,
     run,
     table_of,
     team,
@@ -34,24 +34,6 @@ cdef double PREFIX_COST = 50.0
 cdef Py_ssize_t KEPT_BYTES = 32 << 20
 # Frames of a task that looks for the greatest class.
 cdef Py_ssize_t GREEDY_FRAMES = 256
-
-
-cdef struct Memory:
-    void *allocated
-    char *slots  # one for each thread
-    Py_ssize_t slot_bytes
-
-
-cdef int allocate(Memory *memory, Py_ssize_t slot_bytes, int threads, str hint) except -1:
-    """Scratch memory on cache lines, the same for each thread."""
-    memory.slot_bytes = padded(slot_bytes)
-    memory.allocated = NULL
-    if memory.slot_bytes <= (PY_SSIZE_T_MAX - 64) // threads:
-        memory.allocated = malloc(threads * memory.slot_bytes + 64)
-    if memory.allocated == NULL:
-        raise MemoryError(f"{threads * slot_bytes} bytes of scratch memory for {threads} sequences at once{hint}")
-    memory.slots = <char *> ((<uintptr_t> memory.allocated + 63) & ~<uintptr_t> 63)
-    return 0
 
 
 # ---- alignment -----------------------------------------------------------------------------------------------------
@@ -127,9 +109,9 @@ def forced_align(
             a.segment = segment
             a.path = <int64_t *> cnp.PyArray_DATA(path) + n * batch.all_frames
             a.scores = <char *> cnp.PyArray_DATA(scores) + n * batch.all_frames * batch.score_bytes
-            a.score_kind = <lf_kind> kind_of(scores.dtype)
+            a.score_kind = <lf_kind> kind_of(scores)
             start += lengths[n] + 1
-        allocate(&batch.memory, needed, threads, "")
+        allocate(&batch.memory, threads, needed, 0, NULL)
         with nogil:
             run(threads, count, align_one, &batch)
         free(batch.memory.allocated)
@@ -187,7 +169,7 @@ def greedy_decode(cnp.ndarray input, int itemsize, const Py_ssize_t[::1] frames,
         raise MemoryError(f"labels of {count} sequences of {batch.all_frames} frames")
     batch.counts = <Py_ssize_t *> (batch.labels + count * batch.all_frames)
     try:
-        allocate(&batch.memory, batch.given.each.classes * itemsize, threads, "")
+        allocate(&batch.memory, threads, batch.given.each.classes * itemsize, 0, NULL)
         with nogil:
             run(threads, count * batch.parts, decode_part, &batch)
         free(batch.memory.allocated)
@@ -306,7 +288,7 @@ def beam_search(
             search.blank = blank
             search.beam = beam
         allocate(
-            &batch.memory, batch.kernel.search_bytes(longest, classes, beam), threads,
+            &batch.memory, threads, batch.kernel.search_bytes(longest, classes, beam), 0, NULL,
             f": beam = {beam} prefixes of up to {longest} labels each; use a narrower beam"
         )
         with nogil:

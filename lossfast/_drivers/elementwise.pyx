@@ -6,7 +6,6 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 
 from lossfast._drivers.runtime cimport (
-    BATCHMEAN,
     LF_BLOCK,
     LF_EVERYTHING,
     LF_EXACT,
@@ -20,9 +19,19 @@ from lossfast._drivers.runtime cimport (
     LF_VALUE_GRAD,
     LF_VALUE_GRAD_HESS,
     LF_VALUE_GRADS,
-    MEAN,
     NONE,
+    SMALL,
+    Factors,
+    Memory,
+    Space,
+    add_factors,
+    add_usual_factors,
+    allocate,
+    answer,
+    chosen,
+    denominator_of,
     describe,
+    empty,
     lf_array,
     lf_curvature,
     lf_elementwise,
@@ -31,13 +40,20 @@ from lossfast._drivers.runtime cimport (
     lf_settings,
     lf_table,
     padded,
+    real_bytes,
     reduction_code,
-    result_like,
-    run,
+    results_like,
+    run_unlocked,
+    same_shape,
+    set_curvature,
+    set_space,
     settle,
+    shape_of,
     table_of,
     team,
     total,
+    value_array,
+    value_type,
 )
 
 cdef extern from "compiled.h" nogil:
@@ -56,43 +72,36 @@ cdef double COMPILED_COST = 2.0
 # Gradients from this size on are written around the cache: they leave it before they are read again, and not to read
 # them for ownership first saves a quarter of the traffic.
 cdef Py_ssize_t STREAM_BYTES = 32 << 20
-# Work small enough to keep the interpreter's lock: releasing and taking it costs as much as 200 elements.
-cdef Py_ssize_t KEEP_LOCK = 4096
-cdef double NEGATIVE_INFINITY = -float("inf")
-
-cdef enum:
-    MULTIPLIERS = 3
 
 
 cdef struct Call:
+    Space space
     const lf_table *table
-    lf_elementwise_loop loop  # NULL: every value is 1, what is summed are the weights
+    lf_elementwise_loop loop
     lf_settings settings
-    Py_ssize_t n
     Py_ssize_t itemsize
-    Py_ssize_t row  # elements of one unreduced loss, their sum divided by `divisor`; 0 where every element is one
-    double divisor
+    Py_ssize_t row  # elements that are next to each other and have one unreduced loss, or one sum of gradients; or 0
+    double divisor  # of a loss that is a sum over a row
+    Space rows
     Py_ssize_t run_length  # elements that blocks divide among themselves: all, or those of a row longer than a block
     Py_ssize_t block_length
     int operands
     lf_array operand[4]  # LF_MAX_OPERANDS
-    int multipliers  # of value, gradients and Hessians …
-    int cotangents  # … and of gradients and Hessians alone, behind them
-    lf_array multiplier[3]  # MULTIPLIERS
-    int wanted[9]  # LF_OUTPUTS
-    int produced[9]  # by the loop, wanted or not
+    Factors factors
+    bint wanted[9]  # LF_OUTPUTS
+    bint produced[9]  # by the loop, wanted or not
+    bint summed[9]  # over rows
     lf_array output[9]
     lf_elementwise_sum sum_loop  # instead of the loop where only the sum of the values is wanted
-    int around_cache
+    bint around_cache
     double cost  # nanoseconds per element
-    double *partials
-    char *scratch
-    Py_ssize_t scratch_bytes
-    int invalid
+    Memory memory
+    double *partials[9]  # sums of the blocks of an output; NULL where they are not wanted
+    bint invalid
 
 
 cdef inline bint written_in_place(Call *call, int k) noexcept nogil:
-    return call.wanted[k] and call.output[k].direct and not (call.row and k == LF_OUT_VALUE)
+    return call.wanted[k] and call.output[k].direct and not call.summed[k]
 
 
 cdef int slots(Call *call) noexcept nogil:
@@ -101,8 +110,8 @@ cdef int slots(Call *call) noexcept nogil:
     for k in range(call.operands):
         if not call.operand[k].direct:
             count += 1
-    for k in range(call.multipliers + call.cotangents):
-        if not call.multiplier[k].direct:
+    for k in range(call.factors.weights + call.factors.cotangents):
+        if not call.factors.array[k].direct:
             count += 1
     for k in range(LF_OUTPUTS):
         if call.produced[k] and not written_in_place(call, k):
@@ -116,9 +125,9 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef Py_ssize_t per_run = (call.run_length + call.block_length - 1) // call.block_length
     cdef Py_ssize_t offset = index % per_run * call.block_length, start = index // per_run * call.run_length + offset
     cdef Py_ssize_t n = call.run_length - offset, bytes
-    cdef char *free_scratch = call.scratch + thread * call.scratch_bytes
+    cdef char *free_scratch = call.memory.slots + thread * call.memory.slot_bytes
     cdef const void *operands[4]
-    cdef const void *multipliers[3]
+    cdef const void *factors[3]
     cdef void *outputs[9]
     cdef int k, m
     if n > call.block_length:
@@ -128,9 +137,9 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         operands[k] = table.gather(&call.operand[k], start, n, free_scratch)
         if not call.operand[k].direct:
             free_scratch += bytes
-    for m in range(call.multipliers + call.cotangents):
-        multipliers[m] = table.gather(&call.multiplier[m], start, n, free_scratch)
-        if not call.multiplier[m].direct:
+    for m in range(call.factors.weights + call.factors.cotangents):
+        factors[m] = table.gather(&call.factors.array[m], start, n, free_scratch)
+        if not call.factors.array[m].direct:
             free_scratch += bytes
     for k in range(LF_OUTPUTS):
         outputs[k] = NULL
@@ -142,49 +151,47 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
                 free_scratch += bytes
     if call.sum_loop != NULL:
         if call.sum_loop(
-            n, operands, &call.settings, outputs[LF_OUT_GRAD], call.around_cache, &call.partials[index]
+            n, operands, &call.settings, outputs[LF_OUT_GRAD], call.around_cache, &call.partials[LF_OUT_VALUE][index]
         ):
-            call.invalid = 1
-    elif call.loop == NULL:
-        table.fill(outputs[LF_OUT_VALUE], n, 1.0)
+            call.invalid = True
     elif call.loop(n, operands, &call.settings, outputs):
-        call.invalid = 1  # every thread that writes writes the same
-    for m in range(call.multipliers + call.cotangents):
-        if m < call.multipliers:
-            table.multiply(outputs[LF_OUT_VALUE], multipliers[m], n)
+        call.invalid = True  # every thread that writes writes the same
+    for m in range(call.factors.weights + call.factors.cotangents):
+        if m < call.factors.weights:
+            table.multiply(outputs[LF_OUT_VALUE], factors[m], n)
         for k in range(LF_OUT_GRAD, LF_OUTPUTS):
             if call.wanted[k]:
-                table.multiply(outputs[k], multipliers[m], n)
-    if call.partials != NULL and call.sum_loop == NULL:
-        call.partials[index] = table.sum(outputs[LF_OUT_VALUE], n)
+                table.multiply(outputs[k], factors[m], n)
     for k in range(LF_OUTPUTS):
+        if call.partials[k] != NULL and call.sum_loop == NULL:
+            call.partials[k][index] = table.sum(outputs[k], n)
         if not call.wanted[k]:
             continue
-        if k > LF_OUT_VALUE or not call.row:
+        if not call.summed[k]:
             table.scatter(&call.output[k], start, n, outputs[k])
         elif call.row <= call.block_length:
-            put_rows(call, start, n, <char *> outputs[k])
+            put_rows(call, k, start, n, <char *> outputs[k])
 
 
-cdef void put_rows(Call *call, Py_ssize_t start, Py_ssize_t n, char *values) noexcept nogil:
-    """Write the losses of whole rows; their sums replace the first of `values`, which have been read by then."""
+cdef void put_rows(Call *call, int k, Py_ssize_t start, Py_ssize_t n, char *values) noexcept nogil:
+    """Write the sums over whole rows of an output; they replace the first of `values`, which have been read by then."""
     cdef Py_ssize_t rows = n // call.row, i
     for i in range(rows):
-        put_row(call, values + i * call.itemsize, call.table.sum(values + i * call.row * call.itemsize, call.row))
-    call.table.scatter(&call.output[LF_OUT_VALUE], start // call.row, rows, values)
+        put_row(call, k, values + i * call.itemsize, call.table.sum(values + i * call.row * call.itemsize, call.row))
+    call.table.scatter(&call.output[k], start // call.row, rows, values)
 
 
-cdef inline void put_row(Call *call, void *value, double row_sum) noexcept nogil:
-    call.table.fill(value, 1, row_sum / call.divisor)
+cdef inline void put_row(Call *call, int k, void *value, double row_sum) noexcept nogil:
+    call.table.fill(value, 1, row_sum / call.divisor if k == LF_OUT_VALUE else row_sum)
 
 
-cdef void put_long_rows(Call *call) noexcept nogil:
-    """Write the losses of rows that took several blocks each."""
+cdef void put_long_rows(Call *call, int k) noexcept nogil:
+    """Write the sums over rows that took several blocks each."""
     cdef Py_ssize_t per_row = (call.row + call.block_length - 1) // call.block_length, i
     cdef double value
-    for i in range(call.n // call.row):
-        put_row(call, &value, total(call.partials + i * per_row, per_row))
-        call.table.scatter(&call.output[LF_OUT_VALUE], i, 1, &value)
+    for i in range(call.space.size // call.row):
+        put_row(call, k, &value, total(call.partials[k] + i * per_row, per_row))
+        call.table.scatter(&call.output[k], i, 1, &value)
 
 
 cdef void set_loop(
@@ -204,8 +211,8 @@ cdef void set_loop(
     call.loop = kernel.loops[which]
     call.sum_loop = NULL if others or hess else kernel.value_sum_grad if grad else kernel.value_sum
     for k in range(LF_OUTPUTS):
-        call.produced[k] = call.wanted[k] = 0
-    call.produced[LF_OUT_VALUE] = 1
+        call.produced[k] = call.wanted[k] = call.summed[k] = False
+    call.produced[LF_OUT_VALUE] = True
     for k in range(kernel.operands if others or everything else 1):
         call.produced[LF_OUT_GRAD + k] = grad or hess
         call.produced[LF_OUT_HESS + k] = hess
@@ -215,17 +222,17 @@ cdef void choose_sum_loop(Call *call, bint summed) noexcept nogil:
     """Keep the loop that adds up the values only where nothing else is done with them."""
     cdef lf_array *grad = &call.output[LF_OUT_GRAD]
     cdef int k
-    if not summed or call.wanted[LF_OUT_VALUE] or call.multipliers + call.cotangents:
+    if not summed or call.wanted[LF_OUT_VALUE] or call.factors.weights + call.factors.cotangents:
         call.sum_loop = NULL
     if call.sum_loop == NULL:
         return
-    call.produced[LF_OUT_VALUE] = 0
-    call.around_cache = 0
-    if call.wanted[LF_OUT_GRAD] and grad.direct and call.n * call.itemsize >= STREAM_BYTES:
-        call.around_cache = 1
+    call.produced[LF_OUT_VALUE] = False
+    call.around_cache = False
+    if written_in_place(call, LF_OUT_GRAD) and call.space.size * call.itemsize >= STREAM_BYTES:
+        call.around_cache = True
         for k in range(call.operands):
             if call.operand[k].data == grad.data:  # in place: in the cache already
-                call.around_cache = 0
+                call.around_cache = False
 
 
 cdef void keep_apart(Call *call) noexcept nogil:
@@ -234,92 +241,144 @@ cdef void keep_apart(Call *call) noexcept nogil:
     for k in range(LF_OUTPUTS):
         for j in range(call.operands):
             if call.wanted[k] and call.output[k].data == call.operand[j].data:
-                call.output[k].direct = 0
+                call.output[k].direct = False
 
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
     """Run all blocks; `sum_of_values` may be NULL where none is wanted."""
-    cdef Py_ssize_t longest, blocks
+    cdef Py_ssize_t n = call.space.size, longest, blocks
     cdef bint long_rows = call.row > LF_BLOCK
-    call.run_length = call.row if long_rows else call.n
+    cdef bint added[9]  # LF_OUTPUTS
+    cdef int threads, k, sums = 0
+    cdef double *partials
+    cdef char small[SMALL]
+    settle(&call.space, call.itemsize, call.row > 0)
+    if call.row:
+        settle(&call.rows, call.itemsize, True)
+    if call.settings.context != NULL:
+        keep_apart(call)
+    call.run_length = call.row if long_rows else n
     call.block_length = LF_BLOCK // call.row * call.row if call.row and not long_rows else LF_BLOCK
     longest = call.run_length if call.run_length < call.block_length else call.block_length
-    blocks = call.n // call.run_length * ((call.run_length + call.block_length - 1) // call.block_length)
-    long_rows = long_rows and call.wanted[LF_OUT_VALUE]
-    cdef int threads = team(call.n * call.cost * (call.itemsize >> 2), blocks)
-    cdef double few_partials[16]
-    cdef double *partials = NULL
-    cdef void *memory = NULL
-    cdef char small[4096 + 64]
-    cdef Py_ssize_t scratch, needed
+    blocks = n // call.run_length * ((call.run_length + call.block_length - 1) // call.block_length)
+    threads = team(n * call.cost * (call.itemsize >> 2), blocks)
     choose_sum_loop(call, sum_of_values != NULL)
-    call.scratch_bytes = slots(call) * padded(longest * call.itemsize)
-    call.invalid = 0
-    scratch = threads * call.scratch_bytes
-    needed = scratch + 64 + (blocks * <Py_ssize_t> sizeof(double) if blocks > 16 else 0)
-    if scratch <= 4096 and blocks <= 16:
-        call.scratch = <char *> ((<uintptr_t> small + 63) & ~<uintptr_t> 63)
-        partials = few_partials
-    else:
-        memory = malloc(needed)
-        if memory == NULL:
-            raise MemoryError(f"{needed} bytes of scratch memory for {threads} threads")
-        call.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
-        partials = <double *> (call.scratch + scratch) if blocks > 16 else few_partials
-    call.partials = partials if sum_of_values != NULL or long_rows else NULL
-    if call.n <= KEEP_LOCK:
-        run(1, blocks, block, call)
-    else:
-        with nogil:
-            run(threads, blocks, block, call)
-    if long_rows:
-        put_long_rows(call)
+    for k in range(LF_OUTPUTS):
+        added[k] = call.summed[k] and long_rows or k == LF_OUT_VALUE and sum_of_values != NULL
+        sums += added[k]
+    allocate(
+        &call.memory, threads, slots(call) * padded(longest * call.itemsize),
+        sums * blocks * <Py_ssize_t> sizeof(double), small
+    )
+    partials = <double *> call.memory.rest
+    for k in range(LF_OUTPUTS):
+        call.partials[k] = partials if added[k] else NULL
+        partials += added[k] * blocks
+    call.invalid = False
+    run_unlocked(threads, blocks, block, call, n)
+    for k in range(LF_OUTPUTS):
+        if call.summed[k] and long_rows:
+            put_long_rows(call, k)
     if sum_of_values != NULL:
-        sum_of_values[0] = total(partials, blocks)
-    free(memory)
+        sum_of_values[0] = total(call.partials[LF_OUT_VALUE], blocks)
+    free(call.memory.allocated)
     return 0
 
 
-cdef object new_result(Call *call, int which, cnp.ndarray like, object out=None, tuple arrays=()):
-    """An array for an output of the call, alike in shape and dtype; None if the caller's own does not serve."""
-    cdef cnp.ndarray result = result_like(like, out, arrays)
-    if result is None:
-        return None
-    call.wanted[which] = call.output[which].direct = 1
-    call.output[which].data = <char *> cnp.PyArray_DATA(result)
-    return result
+cdef int want(Call *call, int k, cnp.ndarray result, int inner) except -1:
+    """Have an output written to an array, which lacks the `inner` last axes where it has the sums over rows."""
+    call.wanted[k] = True
+    call.summed[k] = inner > 0
+    return describe(&call.rows if inner else &call.space, result, &call.output[k])
+
+
+cdef inline bint only_first(tuple places):
+    return len(places) == 1 and <int> places[0] == 0
+
+
+cdef tuple picked(tuple arrays, tuple places):
+    return (arrays[0],) if only_first(places) else tuple([arrays[<int> k] for k in places])
+
+
+cdef int want_results(Call *call, tuple places, list results) except -1:
+    """Have gradients by the operands of these places, and then Hessians, written to arrays."""
+    cdef int count = len(places), k
+    for k in range(len(results)):
+        want(call, (LF_OUT_GRAD if k < count else LF_OUT_HESS) + <int> places[k % count], results[k], 0)
+    return 0
 
 
 cdef class Elementwise:
     """The bound kernel of one loss: parameters set, instruction set and precision chosen at each call."""
 
-    cdef int index, operands
-    cdef tuple predictions
-    cdef bint others
-    cdef double parameters[4]
+    cdef int index, operands, given
+    cdef bint predicted[4]  # LF_MAX_OPERANDS
+    cdef tuple predictions, behind
+    cdef dict differentiable, curved
+    cdef bint broadcasts, averages, has_domain
+    cdef cnp.ndarray weight
+    cdef bint weight_in_mean, weight_broadcasts
+    cdef double parameters[4]  # LF_MAX_PARAMETERS
     cdef int reduction
     cdef readonly str name
 
-    def __init__(self, str name, tuple parameters=(), *, tuple predictions=(0,), str reduction="sum"):
-        """`predictions`: the operands that `quick` differentiates by."""
+    def __init__(
+        self,
+        str name,
+        tuple parameters=(),
+        *,
+        tuple predictions=(0,),
+        dict differentiable={},
+        dict curved={},
+        tuple behind=(),
+        object weight=None,
+        bint weight_in_mean=False,
+        bint weight_broadcasts=True,
+        bint broadcasts=True,
+        bint averages=False,
+        bint has_domain=False,
+        str reduction="sum",
+    ):
+        """What `quick` has to know, and `run` is told: the operands that are predictions, the first among them; those
+        with gradients and with Hessians, by name; array parameters of the kernel `behind` the arrays of a call; a
+        weight that multiplies the loss, whether it adds to the denominator of a mean and whether it may be broadcast;
+        whether arrays that are no predictions may; whether a loss is the mean over the last axis; whether numbers may
+        be outside of the domain.
+        """
         cdef const lf_table *table = table_of(8)
         cdef bytes wanted = name.encode()
         cdef int k
-        self.name = name
-        self.predictions = predictions
-        self.others = predictions != (0,)
-        self.reduction = reduction_code(reduction)
         self.index = -1
         for k in range(table.elementwise_count):
             if table.elementwise[k].name == wanted:
                 self.index = k
         if self.index < 0:
             raise LookupError(f"no elementwise kernel is named {name!r}")
-        self.operands = table.elementwise[self.index].operands
         if len(parameters) != table.elementwise[self.index].parameters:
             raise TypeError(f"{name!r} takes {table.elementwise[self.index].parameters} parameters: {parameters}")
         for k in range(LF_MAX_PARAMETERS):
             self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
+        self.differentiable = differentiable
+        self.curved = curved
+        self.behind = behind
+        self.weight = weight
+        self.weight_in_mean = weight_in_mean
+        self.weight_broadcasts = weight_broadcasts
+        self.broadcasts = broadcasts
+        self.averages = averages
+        self.has_domain = has_domain
+        self.declare(name, table.elementwise[self.index].operands, predictions, reduction)
+
+    cdef int declare(self, str name, int operands, tuple predictions, str reduction) except -1:
+        cdef int k
+        self.name = name
+        self.operands = operands
+        self.given = operands - len(self.behind)
+        self.predictions = predictions
+        self.reduction = reduction_code(reduction)
+        for k in range(LF_MAX_OPERANDS):
+            self.predicted[k] = k in predictions
+        return 0
 
     cdef const lf_elementwise *bind(self, Call *call) noexcept:
         """Set what the loss brings to a call of this item size; its kernel, NULL if it has none of this precision."""
@@ -331,85 +390,130 @@ cdef class Elementwise:
         call.settings.context = NULL
         return &call.table.elementwise[self.index]
 
-    cdef bint prepare(self, tuple arrays, int order, Call *call) noexcept:
-        """Set up a plain call; whether it is one.
+    cdef int prepare(self, tuple arrays, Call *call) except -1:
+        """Take in the arrays of a usual call and of the loss; returns whether it is one.
 
-        Plain: alike in shape and in native float dtype, aligned, C-contiguous, not empty.
+        Usual: arrays of real numbers, of any layout, the predictions native floats of one shape, that of the loss.
         """
         cdef cnp.ndarray first, array
-        cdef const lf_elementwise *kernel
-        cdef int k, axis
-        if len(arrays) != self.operands or type(arrays[0]) is not cnp.ndarray:
-            return False
+        cdef int k, bytes
+        if len(arrays) != self.given or type(arrays[0]) is not cnp.ndarray:
+            return 0
         first = <cnp.ndarray> arrays[0]
-        if cnp.PyArray_TYPE(first) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(first) != cnp.NPY_DOUBLE:
-            return False
-        for k in range(self.operands):
+        set_space(&call.space, cnp.PyArray_NDIM(first), shape_of(first))
+        if call.space.size == 0:
+            return 0
+        call.itemsize = 4
+        for k in range(self.given):
             if type(arrays[k]) is not cnp.ndarray:
-                return False
+                return 0
             array = <cnp.ndarray> arrays[k]
-            if (
-                cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(first)
-                or not cnp.PyArray_ISCARRAY_RO(array)
-                or cnp.PyArray_NDIM(array) != cnp.PyArray_NDIM(first)
-            ):
-                return False
-            for axis in range(cnp.PyArray_NDIM(first)):
-                if cnp.PyArray_DIM(array, axis) != cnp.PyArray_DIM(first, axis):
-                    return False
-            call.operand[k].direct = 1
-            call.operand[k].data = <char *> cnp.PyArray_DATA(array)
-        call.n = cnp.PyArray_SIZE(first)
-        call.row = 0
-        if call.n == 0:
-            return False
-        call.itemsize = cnp.PyArray_ITEMSIZE(first)
-        kernel = self.bind(call)
-        if kernel == NULL:
-            return False
+            if (self.predicted[k] or not self.broadcasts) and not same_shape(array, first):
+                return 0
+            if self.predicted[k]:
+                bytes = real_bytes(array)
+                if bytes == 0:
+                    return 0
+                call.itemsize = max(call.itemsize, bytes)
+            if not describe(&call.space, array, &call.operand[k]):
+                return 0
         call.operands = self.operands
-        call.multipliers = call.cotangents = 0
+        for k in range(self.given, self.operands):
+            if not describe(&call.space, <cnp.ndarray> self.behind[k - self.given], &call.operand[k]):
+                return 0
+        call.row = 0
         call.divisor = 1.0
-        if self.reduction == MEAN:
-            call.divisor = <double> call.n
-        elif self.reduction == BATCHMEAN and cnp.PyArray_NDIM(first) > 0:
-            call.divisor = <double> cnp.PyArray_DIM(first, 0)
-        call.settings.scale = 1.0 / call.divisor
-        call.settings.floor = NEGATIVE_INFINITY
-        call.settings.curvature = LF_EXACT
-        set_loop(call, kernel, order > 0, order > 1, order > 0 and self.others, LF_EXACT)
-        return True
+        if self.averages:
+            if call.space.ndim == 0:
+                return 0
+            call.row = call.space.shape[call.space.ndim - 1]
+            call.divisor = <double> call.row
+            set_space(&call.rows, call.space.ndim - 1, call.space.shape)
+        call.factors.weights = 0
+        if self.weight is not None:
+            if not self.weight_broadcasts and not same_shape(self.weight, first):
+                return 0
+            if not describe(&call.space, self.weight, &call.factors.array[0]):
+                return 0
+            call.factors.weights = 1
+        return 1
 
-    def quick(self, tuple arrays, int order, out=None):
-        """Value, gradient and Hessian, as many as `order` says, of a plain call inside the domain; None for others.
+    cdef int choose(self, Call *call, tuple by, int order, str curvature, int type_number) except -1:
+        """Set what to compute for derivatives by some operands; returns whether the loss has this precision."""
+        cdef const lf_elementwise *kernel = self.bind(call)
+        if kernel == NULL:
+            return 0
+        set_curvature(curvature, type_number, &call.settings.curvature, &call.settings.floor)
+        set_loop(call, kernel, order > 0, order > 1, order > 0 and not only_first(by), call.settings.curvature)
+        return 1
 
-        One result comes by itself, several in a tuple; so do the gradients by one prediction or by several. `out`: the
-        caller's array for the gradient, if there is one.
+    cdef int divide(self, Call *call, object sample_weight, double *denominator) except -1:
+        """Set what the sum of the losses is divided by, and the scale of derivatives; returns 0 where it cannot be."""
+        cdef Space *losses = &call.rows if self.averages else &call.space
+        if not denominator_of(
+            losses, self.reduction, self.weight if self.weight_in_mean else None, sample_weight, denominator
+        ):
+            return 0
+        call.settings.scale = 1.0 / denominator[0] * call.factors.scale / call.divisor
+        return 1
+
+    def quick(
+        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
+        object grad_output=None, object out=None, str curvature="exact"
+    ):
+        """What a method gives for a usual call inside of the domain, and None for any other.
+
+        `order`: 0 for the value alone, 1 with gradients, 2 with Hessians. Usual arrays: see `prepare`,
+        `add_usual_factors` and, for `out`, `own_array`; an argument outside of the domain is known when it is written.
         """
         cdef Call call
-        cdef double value_sum
-        if not self.prepare(arrays, order, &call):
+        cdef double denominator, value_sum = 0.0
+        cdef tuple by = self.predictions, predictions, replaceable = (), others = ()
+        cdef list results = None
+        cdef int type_number = 0, k
+        if wrt is not None:
+            by = chosen(wrt, self.curved if order > 1 else self.differentiable)
+        if by is None or not self.prepare(arrays, &call):
             return None
-        first = <cnp.ndarray> arrays[0]
-        grad = self.new_results(&call, LF_OUT_GRAD, first, out, arrays) if order > 0 else None
-        if order > 0 and grad is None:
+        if not add_usual_factors(
+            &call.space, self.averages, &call.factors, self.reduction, sample_weight, grad_output
+        ) or not self.divide(&call, sample_weight, &denominator):
             return None
-        value = new_result(&call, LF_OUT_VALUE, first) if self.reduction == NONE else None
-        hess = self.new_results(&call, LF_OUT_HESS, first) if order > 1 else None
+        if self.reduction == NONE or order > 1:
+            type_number = value_type(picked(arrays, self.predictions), call.itemsize)
+        if not self.choose(&call, by, order, curvature, type_number):
+            return None
+        if out is not None:
+            others = (sample_weight, grad_output)
+            if self.has_domain:  # which is checked before an argument is replaced
+                others += arrays
+            else:
+                replaceable = arrays
+        value = None
+        if self.reduction == NONE and with_value:
+            value = value_array(
+                call.space.ndim - self.averages, call.space.shape, type_number, None if order else out, replaceable,
+                others
+            )
+            if value is None:
+                return None
+            want(&call, LF_OUT_VALUE, value, self.averages)
+        elif order == 0 and out is not None:
+            return None
+        if order:
+            for k in by if wrt is not None else ():
+                if not real_bytes(<cnp.ndarray> arrays[k]) or not same_shape(arrays[k], arrays[0]):
+                    return None
+            results = results_like(picked(arrays, by), order, out, replaceable, others)
+            if results is None:
+                return None
+            want_results(&call, by, results)
         execute(&call, NULL if self.reduction == NONE else &value_sum)
         if call.invalid:
             return None
         if self.reduction != NONE:
-            value = value_sum / call.divisor
-        return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
-
-    cdef object new_results(self, Call *call, int which, cnp.ndarray like, object out=None, tuple arrays=()):
-        """Arrays for the derivatives by the predictions; None if the caller's own does not serve."""
-        if not self.others:
-            return new_result(call, which, like, out, arrays)
-        if out is not None:
-            return None
-        return tuple([new_result(call, which + <int> k, like) for k in self.predictions])
+            value = value_sum / call.divisor / denominator
+        return answer(value, with_value, results, order)
 
     def run(
         self,
@@ -425,29 +529,27 @@ cdef class Elementwise:
         tuple grads,
         tuple hesses,
         bint reduced,
-        Py_ssize_t row=0,
+        int inner=0,
         double divisor=1.0,
     ):
         """The general call: arrays of any readable dtype and layout that broadcast to `shape`, which is not empty.
 
-        `value`, `grads[k]` and `hesses[k]` are result arrays of `shape`, or None. Returns the sum of the weighted
-        values if `reduced`, and whether an operand was outside of the domain. With `row`, the length of the last axis,
-        `value` has the other axes and holds sums over the last one, divided by `divisor`.
+        `value`, `grads[k]` and `hesses[k]` are result arrays of `shape`, or None. With `inner` axes for rows, the last
+        of the shape, they may hold sums over rows instead and lack these axes, or have lengths of 1 there; those of
+        `value` are divided by `divisor`. Returns the sum of the weighted values if `reduced`, and whether an operand
+        was outside of the domain.
         """
         cdef Call call
         cdef const lf_elementwise *kernel
         cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
-        cdef Py_ssize_t rows[64]
-        cdef lf_array *arrays[16]
-        cdef lf_array *row_values = NULL
-        cdef int k, count = 0, axis
+        cdef int k, ndim = len(shape), axis
         cdef double value_sum = 0.0
-        cdef bint hess = False, grad = False, others = False
-        call.n = 1
-        for axis in range(len(shape)):
+        cdef bint hess = False, grad = False, others = False, fits = True
+        for axis in range(ndim):
             dims[axis] = shape[axis]
-            call.n *= dims[axis]
-        call.row = row
+        set_space(&call.space, ndim, dims)
+        set_space(&call.rows, ndim - inner, dims)
+        call.row = call.space.size // call.rows.size if inner else 0
         call.divisor = divisor
         call.itemsize = itemsize
         kernel = self.bind(&call)
@@ -464,35 +566,18 @@ cdef class Elementwise:
         set_loop(&call, kernel, grad, hess, others, call.settings.curvature)
         call.operands = self.operands
         for k in range(self.operands):
-            describe(operands[k], shape, &call.operand[k])
-            arrays[count] = &call.operand[k]
-            count += 1
-        call.multipliers = len(multipliers)
-        call.cotangents = len(cotangents)
-        for k, array in enumerate(multipliers + cotangents):
-            describe(array, shape, &call.multiplier[k])
-            arrays[count] = &call.multiplier[k]
-            count += 1
-        results = [value]
-        results += [grads[k] if k < len(grads) else None for k in range(LF_MAX_OPERANDS)]
-        results += [hesses[k] if k < len(hesses) else None for k in range(LF_MAX_OPERANDS)]
-        for k, array in enumerate(results):
-            if array is None:
-                continue
-            call.wanted[k] = 1
-            if row and k == LF_OUT_VALUE:
-                for axis in range(len(shape) - 1):
-                    rows[axis] = dims[axis]
-                describe(array, shape[: len(shape) - 1], &call.output[k])
-                row_values = &call.output[k]
-                settle(len(shape) - 1, rows, &row_values, 1, itemsize, True)
-                continue
-            describe(array, shape, &call.output[k])
-            arrays[count] = &call.output[k]
-            count += 1
-        settle(len(shape), dims, arrays, count, itemsize, row > 0)
-        if call.settings.context != NULL:
-            keep_apart(&call)
+            fits = describe(&call.space, operands[k], &call.operand[k]) and fits
+        fits = add_factors(&call.space, &call.factors, multipliers, cotangents) and fits
+        outputs = ((LF_OUT_VALUE, (value,)), (LF_OUT_GRAD, grads), (LF_OUT_HESS, hesses))
+        for first, arrays in outputs:
+            for k, array in enumerate(arrays):
+                if array is None:
+                    continue
+                summed = inner > 0 and array.shape != shape
+                result = array.reshape(shape[: ndim - inner]) if summed else array
+                fits = want(&call, <int> first + k, result, inner if summed else 0) and fits
+        if not fits:
+            raise ValueError(f"{self.name}: arrays do not broadcast to {shape}")
         execute(&call, &value_sum if reduced else NULL)
         return value_sum, bool(call.invalid)
 
@@ -505,11 +590,11 @@ cdef class Compiled(Elementwise):
 
     def __init__(self, object single, object double_, *, str reduction):
         """`single`, `double_`: of the two precisions; None where there is none."""
-        self.name = "compiled"
-        self.operands = 2
-        self.predictions = (0,)
-        self.others = False
-        self.reduction = reduction_code(reduction)
+        self.differentiable = {"input": 0}
+        self.curved = {}
+        self.behind = ()
+        self.broadcasts = True
+        self.declare("compiled", 2, (0,), reduction)
         self.kept = single, double_
         set_compiled(&self.single, single)
         set_compiled(&self.double_, double_)
@@ -549,17 +634,17 @@ cdef struct SumCall:
     int count
     Py_ssize_t blocks
     double *partials  # of one loss after the other; NULL where the values are wanted themselves
-    char *scratch
-    Py_ssize_t slot
-    int invalid
+    Memory memory
+    bint invalid
 
 
 cdef void sum_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef SumCall *summed = <SumCall *> context
     cdef Call *lead = summed.calls
     cdef Call *call
-    cdef Py_ssize_t start = index * LF_BLOCK, n = lead.n - start, offset = start * lead.itemsize
-    cdef char *scratch = summed.scratch + thread * LF_OUTPUTS * summed.slot
+    cdef Py_ssize_t start = index * LF_BLOCK, n = lead.space.size - start, offset = start * lead.itemsize
+    cdef Py_ssize_t slot = summed.memory.slot_bytes // LF_OUTPUTS
+    cdef char *scratch = summed.memory.slots + thread * summed.memory.slot_bytes
     cdef const void *operands[4]
     cdef void *outputs[9]
     cdef int m, k
@@ -572,9 +657,9 @@ cdef void sum_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         for k in range(LF_OUTPUTS):
             outputs[k] = NULL
             if call.produced[k]:
-                outputs[k] = lead.output[k].data + offset if m == 0 and lead.wanted[k] else scratch + k * summed.slot
+                outputs[k] = lead.output[k].data + offset if m == 0 and lead.wanted[k] else scratch + k * slot
         if call.loop(n, operands, &call.settings, outputs):
-            summed.invalid = 1
+            summed.invalid = True
         if summed.partials != NULL:
             summed.partials[m * summed.blocks + index] = call.table.sum(outputs[LF_OUT_VALUE], n)
         for k in range(LF_OUTPUTS):
@@ -583,7 +668,7 @@ cdef void sum_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
 
 
 cdef class ElementwiseSum:
-    """Kernels of the same arrays and one reduction, added up with factors: plain calls in one pass over memory.
+    """Kernels of the same arrays and one reduction, added up with factors in one pass over memory.
 
     What comes has the bits of the losses' own results, each times its factor, added up in their order.
     """
@@ -595,114 +680,131 @@ cdef class ElementwiseSum:
         self.kernels = kernels
         self.factors = factors
 
-    def quick(self, tuple arrays, int order, out=None):
-        """As of one kernel, but nothing is written to the caller's array if one of the losses refuses its arrays."""
+    def quick(
+        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
+        object grad_output=None, object out=None, str curvature="exact"
+    ):
+        """As of one kernel, of plain arrays: without weights, and without arrays of the caller's for the results, since
+        a loss may refuse its arguments when others have written.
+        """
         cdef SumCall summed
         cdef Elementwise lead = self.kernels[0], kernel
+        cdef Call *call
+        cdef cnp.ndarray first
         cdef int count = len(self.kernels), m
-        cdef size_t calls = count * sizeof(Call), factors = count * sizeof(double)
+        cdef size_t calls = count * sizeof(Call), numbers = count * sizeof(double)
         cdef char *memory
         cdef double *factor
-        if out is not None:
+        cdef double *denominator
+        cdef list results = None
+        if out is not None or sample_weight is not None or grad_output is not None or wrt is not None:
             return None
-        memory = <char *> malloc(calls + factors)
-        factor = <double *> (memory + calls)
+        if curvature != "exact":  # the floor of others is under the sum
+            return None
+        memory = <char *> malloc(calls + 2 * numbers)
         if memory == NULL:
-            raise MemoryError(f"{calls + factors} bytes for {count} losses")
+            raise MemoryError(f"{calls + 2 * numbers} bytes for {count} losses")
+        factor = <double *> (memory + calls)
+        denominator = factor + count
         summed.calls = <Call *> memory
         summed.factors = factor
         summed.count = count
+        value = None
         try:
             for m in range(count):
                 kernel = self.kernels[m]
-                if not kernel.prepare(arrays, order, &summed.calls[m]):
+                call = &summed.calls[m]
+                if kernel.weight is not None or kernel.averages or not kernel.prepare(arrays, call):
+                    return None
+                if not kernel.choose(call, kernel.predictions, order, curvature, 0):
+                    return None
+                add_usual_factors(&call.space, 0, &call.factors, kernel.reduction, None, None)
+                if not call.space.plain or not kernel.divide(call, None, &denominator[m]):
                     return None
                 factor[m] = self.factors[m]
-            first = <cnp.ndarray> arrays[0]
-            grad = lead.new_results(summed.calls, LF_OUT_GRAD, first) if order > 0 else None
-            value = new_result(summed.calls, LF_OUT_VALUE, first) if lead.reduction == NONE else None
-            hess = lead.new_results(summed.calls, LF_OUT_HESS, first) if order > 1 else None
+            call = summed.calls
+            if lead.reduction == NONE and with_value:
+                first = <cnp.ndarray> arrays[0]
+                value = empty(cnp.PyArray_NDIM(first), cnp.PyArray_DIMS(first), cnp.PyArray_TYPE(first))
+                want(call, LF_OUT_VALUE, value, 0)
+            if order:
+                results = results_like(picked(arrays, lead.predictions), order, None, (), ())
+                want_results(call, lead.predictions, results)
             values = execute_sum(&summed, lead.reduction != NONE)
+            if values is None:
+                return None
+            for m in range(count if lead.reduction != NONE else 0):
+                part = values[m] / denominator[m] * self.factors[m]
+                value = part if value is None else value + part
         finally:
             free(memory)
-        if values is None:
-            return None
-        for m in range(count if lead.reduction != NONE else 0):
-            part = values[m] * self.factors[m]
-            value = part if value is None else value + part
-        return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
+        return answer(value, with_value, results, order)
 
 
 cdef object execute_sum(SumCall *summed, bint reduced):
-    """Run all blocks; the value of every loss if they are `reduced`, and None outside of a domain."""
+    """Run all blocks; the value of every loss if they are `reduced`, None where there is more to do."""
     cdef Call *lead = summed.calls
-    cdef Py_ssize_t longest = lead.n if lead.n < LF_BLOCK else LF_BLOCK
+    cdef Call *call
+    cdef Py_ssize_t n = lead.space.size
     cdef double cost = 0.0
-    cdef int m, threads
+    cdef int m, k, threads
+    cdef char small[SMALL]
     for m in range(summed.count):
-        cost += summed.calls[m].cost
-    summed.invalid = 0
-    summed.blocks = (lead.n + LF_BLOCK - 1) // LF_BLOCK
-    summed.slot = padded(longest * lead.itemsize)
-    threads = team(lead.n * cost * (lead.itemsize >> 2), summed.blocks)
-    cdef Py_ssize_t scratch = threads * LF_OUTPUTS * summed.slot
-    cdef Py_ssize_t needed = 64 + scratch + summed.count * summed.blocks * <Py_ssize_t> sizeof(double)
-    cdef void *memory = malloc(needed)
-    if memory == NULL:
-        raise MemoryError(f"{needed} bytes of scratch memory for {threads} threads")
-    summed.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
-    summed.partials = <double *> (summed.scratch + scratch) if reduced else NULL
-    if lead.n <= KEEP_LOCK:
-        run(1, summed.blocks, sum_block, summed)
-    else:
-        with nogil:
-            run(threads, summed.blocks, sum_block, summed)
+        call = &summed.calls[m]
+        settle(&call.space, lead.itemsize, False)
+        for k in range(call.space.count):
+            if not call.space.arrays[k].direct:
+                return None
+        cost += call.cost
+    summed.invalid = False
+    summed.blocks = (n + LF_BLOCK - 1) // LF_BLOCK
+    threads = team(n * cost * (lead.itemsize >> 2), summed.blocks)
+    allocate(
+        &summed.memory, threads, LF_OUTPUTS * padded(min(n, <Py_ssize_t> LF_BLOCK) * lead.itemsize),
+        summed.count * summed.blocks * <Py_ssize_t> sizeof(double), small
+    )
+    summed.partials = <double *> summed.memory.rest if reduced else NULL
+    run_unlocked(threads, summed.blocks, sum_block, summed, n)
     values = [
-        total(summed.partials + m * summed.blocks, summed.blocks) / summed.calls[m].divisor
-        for m in range(summed.count if reduced else 0)
+        total(summed.partials + m * summed.blocks, summed.blocks) for m in range(summed.count if reduced else 0)
     ]
-    free(memory)
+    free(summed.memory.allocated)
     return None if summed.invalid else values
 
 
-def weight_sum(tuple weights, tuple shape):
-    """The sum over `shape`, which is not empty, of the product of arrays that broadcast to it."""
-    cdef Call call
-    cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
-    cdef lf_array *arrays[3]  # MULTIPLIERS
-    cdef int k
-    cdef double result = 0.0
-    call.n = 1
-    for k in range(len(shape)):
-        dims[k] = shape[k]
-        call.n *= dims[k]
-    call.row = 0
-    call.itemsize = 8
-    call.table = table_of(8)
-    call.cost = COST
-    call.loop = NULL
-    call.sum_loop = NULL
-    call.operands = call.cotangents = 0
-    call.multipliers = len(weights)
-    for k in range(LF_OUTPUTS):
-        call.wanted[k] = call.produced[k] = 0
-    call.produced[LF_OUT_VALUE] = 1
-    for k in range(call.multipliers):
-        describe(weights[k], shape, &call.multiplier[k])
-        arrays[k] = &call.multiplier[k]
-    settle(len(shape), dims, arrays, call.multipliers, 8, False)
-    execute(&call, &result)
-    return result
+# ---- maps ----------------------------------------------------------------------------------------------------------
+
+
+cdef struct MapCall:
+    Space space
+    const lf_table *table
+    void (*loop)(Py_ssize_t n, const void *input, void *output) noexcept nogil
+    Py_ssize_t itemsize
+    lf_array input
+    lf_array output
+    Memory memory
+
+
+cdef void map_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
+    cdef MapCall *call = <MapCall *> context
+    cdef Py_ssize_t start = index * LF_BLOCK, n = call.space.size - start
+    cdef char *scratch = call.memory.slots + thread * call.memory.slot_bytes
+    cdef void *out
+    if n > LF_BLOCK:
+        n = LF_BLOCK
+    out = scratch + call.memory.slot_bytes // 2
+    if call.output.direct:
+        out = call.output.data + start * call.itemsize
+    call.loop(n, call.table.gather(&call.input, start, n, scratch), out)
+    call.table.scatter(&call.output, start, n, out)
 
 
 def map_array(str name, cnp.ndarray array, cnp.ndarray out, int itemsize):
     """Apply a map of the kernel table to every element; `out` has the shape of `array` and may be it."""
-    cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
-    cdef lf_array *arrays[2]
     cdef MapCall mapped
     cdef int k, index = -1
     cdef bytes wanted = name.encode()
-    cdef Py_ssize_t longest
+    cdef char small[SMALL]
     mapped.table = table_of(itemsize)
     for k in range(mapped.table.map_count):
         if mapped.table.maps[k].name == wanted:
@@ -710,46 +812,13 @@ def map_array(str name, cnp.ndarray array, cnp.ndarray out, int itemsize):
     if index < 0:
         raise LookupError(f"no map is named {name!r}")
     mapped.loop = mapped.table.maps[index].loop
-    mapped.n = array.size
     mapped.itemsize = itemsize
-    shape = (<object> array).shape
-    for k in range(array.ndim):
-        dims[k] = shape[k]
-    describe(array, shape, &mapped.input)
-    describe(out, shape, &mapped.output)
-    arrays[0] = &mapped.input
-    arrays[1] = &mapped.output
-    settle(array.ndim, dims, arrays, 2, itemsize, False)
-    cdef Py_ssize_t blocks = (mapped.n + LF_BLOCK - 1) // LF_BLOCK
-    cdef int threads = team(mapped.n * COST * 2 * (itemsize >> 2), blocks)
-    longest = mapped.n if mapped.n < LF_BLOCK else LF_BLOCK
-    mapped.scratch_bytes = 2 * padded(longest * itemsize)
-    mapped.scratch = <char *> malloc(threads * mapped.scratch_bytes)
-    if mapped.scratch == NULL:
-        raise MemoryError(f"{threads * mapped.scratch_bytes} bytes of scratch memory for {threads} threads")
-    with nogil:
-        run(threads, blocks, map_block, &mapped)
-    free(mapped.scratch)
-
-
-cdef struct MapCall:
-    const lf_table *table
-    void (*loop)(Py_ssize_t n, const void *input, void *output) noexcept nogil
-    Py_ssize_t n
-    Py_ssize_t itemsize
-    lf_array input
-    lf_array output
-    char *scratch
-    Py_ssize_t scratch_bytes
-
-
-cdef void map_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
-    cdef MapCall *call = <MapCall *> context
-    cdef Py_ssize_t start = index * LF_BLOCK, n = call.n - start
-    cdef char *scratch = call.scratch + thread * call.scratch_bytes
-    cdef void *out
-    if n > LF_BLOCK:
-        n = LF_BLOCK
-    out = call.output.data + start * call.itemsize if call.output.direct else scratch + call.scratch_bytes // 2
-    call.loop(n, call.table.gather(&call.input, start, n, scratch), out)
-    call.table.scatter(&call.output, start, n, out)
+    set_space(&mapped.space, cnp.PyArray_NDIM(array), shape_of(array))
+    cdef Py_ssize_t n = mapped.space.size, blocks = (n + LF_BLOCK - 1) // LF_BLOCK
+    if not describe(&mapped.space, array, &mapped.input) or not describe(&mapped.space, out, &mapped.output):
+        raise ValueError("arrays of different shapes")
+    settle(&mapped.space, itemsize, False)
+    cdef int threads = team(n * COST * 2 * (itemsize >> 2), blocks)
+    allocate(&mapped.memory, threads, 2 * padded(min(n, <Py_ssize_t> LF_BLOCK) * itemsize), 0, small)
+    run_unlocked(threads, blocks, map_block, &mapped, n)
+    free(mapped.memory.allocated)

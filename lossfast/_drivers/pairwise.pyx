@@ -4,20 +4,25 @@ An embedding is described by its row axes, as any other array of the call, and b
 """
 
 cimport numpy as cnp
-from libc.stdint cimport uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 
 from lossfast._drivers.runtime cimport (
-    LF_FLOAT32,
-    LF_FLOAT64,
-    LF_INT64,
     LF_MAX_EMBEDDINGS,
     LF_MAX_PARAMETERS,
-    MEAN,
     NONE,
-    SUM,
+    SMALL,
+    Factors,
+    Memory,
+    Space,
+    add_factors,
+    add_usual_factors,
+    allocate,
+    answer,
+    chosen,
+    denominator_of,
     describe,
-    empty,
+    describe_rows,
+    has_shape,
     lf_array,
     lf_pair_settings,
     lf_pairs,
@@ -25,13 +30,20 @@ from lossfast._drivers.runtime cimport (
     lf_table,
     native,
     padded,
+    real_bytes,
     reduction_code,
+    results_like,
     row_pointer,
-    run,
+    run_unlocked,
+    same_shape,
+    set_space,
     settle,
+    shape_of,
     table_of,
     team,
     total,
+    value_array,
+    value_type,
 )
 
 cnp.import_array()
@@ -41,8 +53,6 @@ cdef double COST = 0.3
 # Features of one embedding in one block of rows, and rows at most: enough to pay for the hand-over.
 cdef Py_ssize_t BLOCK_FEATURES = 16384
 cdef Py_ssize_t BLOCK_ROWS = 1024
-# Work small enough to keep the interpreter's lock.
-cdef Py_ssize_t KEEP_LOCK = 4096
 
 cdef enum:
     # arrays with features: the embeddings, then their gradients
@@ -58,6 +68,7 @@ cdef enum:
 
 
 cdef struct Call:
+    Space space  # of the rows
     const lf_table *table
     const lf_pairwise *kernel
     lf_pair_settings settings
@@ -66,25 +77,22 @@ cdef struct Call:
     double scale
     lf_array tables[6]  # TABLES; the row axes
     Py_ssize_t feature_stride[6]  # bytes
-    int used[6]
-    int in_place[6]  # its rows can be handed to the kernel as they stand
-    int graded  # by any of the embeddings
-    int copied  # some rows cannot
-    int has_target
+    bint used[6]
+    bint in_place[6]  # its rows can be handed to the kernel as they stand
+    bint graded  # by any of the embeddings
+    bint copied  # some rows cannot
+    bint has_target
     lf_array target
-    int target_grad_wanted
+    bint target_grad_wanted
     lf_array target_grad
-    int multipliers  # of value and gradients …
-    int cotangents  # … and of gradients alone, behind them
-    lf_array multiplier[3]
-    int value_wanted
+    Factors factors
+    bint value_wanted
     lf_array value
     Py_ssize_t tile  # rows of one block
     Py_ssize_t blocks
+    Memory memory
     double *partials
-    char *scratch
-    Py_ssize_t scratch_bytes
-    int invalid
+    bint invalid
 
 
 cdef void load_row(Call *call, int which, Py_ssize_t row, void *to) noexcept nogil:
@@ -117,7 +125,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef Py_ssize_t start = index * call.tile, n = call.rows - start, row, count, inner, done
     cdef Py_ssize_t column_bytes = padded(call.tile * call.itemsize)
     cdef Py_ssize_t row_bytes = padded(call.settings.features * call.itemsize)
-    cdef char *scratch = call.scratch + thread * call.scratch_bytes
+    cdef char *scratch = call.memory.slots + thread * call.memory.slot_bytes
     cdef char *columns[5]
     cdef char *copies = scratch + COLUMNS * column_bytes
     cdef const char *targets = NULL
@@ -129,8 +137,8 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     for m in range(COLUMNS):
         columns[m] = scratch + m * column_bytes
     table.fill(columns[SCALES], n, call.scale)
-    for m in range(call.multipliers + call.cotangents):
-        table.multiply(columns[SCALES], table.gather(&call.multiplier[m], start, n, columns[FACTORS]), n)
+    for m in range(call.factors.weights + call.factors.cotangents):
+        table.multiply(columns[SCALES], table.gather(&call.factors.array[m], start, n, columns[FACTORS]), n)
     if call.has_target:
         targets = <const char *> table.gather(&call.target, start, n, columns[TARGETS])
     for which in range(TABLES):  # those that are nowhere else go to a row of scratch memory
@@ -159,13 +167,13 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         pairs.value = columns[VALUES] + done * call.itemsize
         pairs.target_grad = columns[TARGET_GRADS] + done * call.itemsize if call.target_grad_wanted else NULL
         if call.kernel.rows(&call.settings, &pairs):
-            call.invalid = 1  # every thread that writes writes the same
+            call.invalid = True  # every thread that writes writes the same
         for which in range(GRADS, TABLES):
             if call.used[which] and not call.in_place[which]:
                 store_row(call, which, row, copies + which * row_bytes)
         done += count
-    for m in range(call.multipliers):
-        table.multiply(columns[VALUES], table.gather(&call.multiplier[m], start, n, columns[FACTORS]), n)
+    for m in range(call.factors.weights):
+        table.multiply(columns[VALUES], table.gather(&call.factors.array[m], start, n, columns[FACTORS]), n)
     if call.partials != NULL:
         call.partials[index] = table.sum(columns[VALUES], n)
     if call.value_wanted:
@@ -175,12 +183,13 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
 
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
-    cdef Py_ssize_t features = call.settings.features, needed
+    cdef Py_ssize_t features = call.settings.features
     cdef lf_array *array
     cdef int threads, which
-    cdef void *memory = NULL
-    cdef char small[8192 + 64]
-    call.invalid = call.graded = call.copied = 0
+    cdef char small[SMALL]
+    settle(&call.space, call.itemsize, False)
+    call.rows = call.space.size
+    call.invalid = call.graded = call.copied = False
     for which in range(TABLES):
         array = &call.tables[which]
         call.in_place[which] = (
@@ -190,59 +199,52 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
         )
         call.copied = call.copied or (call.used[which] and not call.in_place[which])
         call.graded = call.graded or (which >= GRADS and call.used[which])
-    call.tile = BLOCK_FEATURES // (features if features > 0 else 1)
-    if call.tile < 1:
-        call.tile = 1
-    if call.tile > BLOCK_ROWS:
-        call.tile = BLOCK_ROWS
-    if call.tile > call.rows:
-        call.tile = call.rows
+    call.tile = max(BLOCK_FEATURES // max(features, 1), 1)
+    call.tile = min(call.tile, BLOCK_ROWS, call.rows)
     call.blocks = (call.rows + call.tile - 1) // call.tile
     threads = team(call.rows * features * call.kernel.embeddings * COST * (call.itemsize >> 2), call.blocks)
-    call.scratch_bytes = COLUMNS * padded(call.tile * call.itemsize) + TABLES * padded(features * call.itemsize)
-    needed = threads * call.scratch_bytes + call.blocks * <Py_ssize_t> sizeof(double)
-    if needed <= 8192:
-        call.scratch = <char *> ((<uintptr_t> small + 63) & ~<uintptr_t> 63)
-    else:
-        memory = malloc(needed + 64)
-        if memory == NULL:
-            raise MemoryError(f"{needed} bytes of scratch memory for {threads} threads")
-        call.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
-    call.partials = <double *> (call.scratch + threads * call.scratch_bytes)
-    if call.rows * features <= KEEP_LOCK:
-        run(1, call.blocks, block, call)
-    else:
-        with nogil:
-            run(threads, call.blocks, block, call)
+    allocate(
+        &call.memory, threads, COLUMNS * padded(call.tile * call.itemsize) + TABLES * padded(features * call.itemsize),
+        call.blocks * <Py_ssize_t> sizeof(double), small
+    )
+    call.partials = <double *> call.memory.rest
+    run_unlocked(threads, call.blocks, block, call, call.rows * features)
     sum_of_values[0] = total(call.partials, call.blocks)
-    free(memory)
-    return 0
-
-
-cdef int take_table(Call *call, int which, object array, object shape) except -1:
-    """Describe an array with features: its row axes and the distance between its features."""
-    call.used[which] = array is not None
-    if array is None:
-        return 0
-    describe(array, shape, &call.tables[which])
-    call.tables[which].ndim -= 1
-    call.feature_stride[which] = call.tables[which].strides[call.tables[which].ndim]
+    free(call.memory.allocated)
     return 0
 
 
 cdef class Pairwise:
     """The bound kernel of one loss of embeddings; instruction set and precision are chosen at each call."""
 
-    cdef int index, embeddings
-    cdef double parameters[4]
+    cdef int index, embeddings, most_axes
+    cdef double parameters[4]  # LF_MAX_PARAMETERS
+    cdef bint has_domain
+    cdef dict differentiable
+    cdef tuple predictions
     cdef int reduction
     cdef readonly str name
 
-    def __init__(self, str name, tuple parameters=(), *, str reduction="sum"):
+    def __init__(
+        self,
+        str name,
+        tuple parameters=(),
+        *,
+        dict differentiable={},
+        int most_axes=64,
+        bint has_domain=False,
+        str reduction="sum",
+    ):
+        """What `quick` has to know: the embeddings by their names, how many axes they may have, and whether a target
+        may be outside of the domain.
+        """
         cdef const lf_table *table = table_of(8)
         cdef bytes wanted = name.encode()
         cdef int k
         self.name = name
+        self.differentiable = differentiable
+        self.most_axes = most_axes
+        self.has_domain = has_domain
         self.reduction = reduction_code(reduction)
         self.index = -1
         for k in range(table.pairwise_count):
@@ -255,8 +257,10 @@ cdef class Pairwise:
             raise TypeError(f"{name!r} takes {table.pairwise[self.index].parameters} parameters: {parameters}")
         for k in range(LF_MAX_PARAMETERS):
             self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
+        self.predictions = tuple(range(self.embeddings))
 
-    cdef void settings(self, Call *call, Py_ssize_t features, int itemsize) noexcept:
+    cdef void bind(self, Call *call, Py_ssize_t features, int itemsize) noexcept:
+        """Set what the loss brings to a call, which has no arrays yet."""
         cdef int k
         call.itemsize = itemsize
         call.table = table_of(itemsize)
@@ -266,98 +270,98 @@ cdef class Pairwise:
             call.settings.parameters[k] = self.parameters[k]
         for k in range(LF_MAX_EMBEDDINGS):
             call.settings.lengths[k] = features
+        for k in range(TABLES):
+            call.used[k] = False
+        call.has_target = call.target_grad_wanted = call.value_wanted = False
+        call.factors.weights = 0
 
-    def quick(self, tuple arrays, int order, out=None):
-        """Value, and the gradients by all embeddings if `order` is 1, of plain arrays; None where there is more to do.
+    cdef int prepare(self, tuple embeddings, tuple targets, Call *call) except -1:
+        """Take in the arrays of a usual call, which is one without weights so far; returns whether it is one.
 
-        Plain: embeddings alike in shape, (N, D) or (D), and in native float dtype, aligned, C-contiguous, not empty; a
-        target of N, or one, contiguous float32, float64 or int64 numbers, inside the domain.
+        Usual: arrays of real numbers, of any layout, the embeddings native floats of one shape, the target of theirs
+        without its last axis.
         """
         cdef cnp.ndarray first, array
-        cdef Call call
-        cdef Py_ssize_t dims[1]
-        cdef Py_ssize_t features
-        cdef int k, ndim, axis, kind
-        cdef double value_sum
-        if type(arrays[0]) is not cnp.ndarray or out is not None:
-            return None
-        first = <cnp.ndarray> arrays[0]
+        cdef int k, bytes, itemsize = 4, ndim
+        if type(embeddings[0]) is not cnp.ndarray:
+            return 0
+        first = <cnp.ndarray> embeddings[0]
         ndim = cnp.PyArray_NDIM(first)
-        if ndim < 1 or ndim > 2 or (
-            cnp.PyArray_TYPE(first) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(first) != cnp.NPY_DOUBLE
-        ):
-            return None
-        features = cnp.PyArray_DIM(first, ndim - 1)
-        call.rows = cnp.PyArray_DIM(first, 0) if ndim == 2 else 1
-        if features == 0 or call.rows == 0:
-            return None
-        dims[0] = call.rows
-        self.settings(&call, features, cnp.PyArray_ITEMSIZE(first))
-        for k in range(TABLES):
-            call.used[k] = 0
+        if not 1 <= ndim <= self.most_axes or cnp.PyArray_SIZE(first) == 0:
+            return 0
         for k in range(self.embeddings):
-            if type(arrays[k]) is not cnp.ndarray:
-                return None
-            array = <cnp.ndarray> arrays[k]
-            if (
-                cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(first)
-                or not cnp.PyArray_ISCARRAY_RO(array)
-                or cnp.PyArray_NDIM(array) != ndim
-            ):
-                return None
-            for axis in range(ndim):
-                if cnp.PyArray_DIM(array, axis) != cnp.PyArray_DIM(first, axis):
-                    return None
-            plain_table(&call, k, array, dims)
-        call.has_target = len(arrays) > self.embeddings
-        if call.has_target:
-            if type(arrays[self.embeddings]) is not cnp.ndarray:
-                return None
-            array = <cnp.ndarray> arrays[self.embeddings]
-            kind = cnp.PyArray_TYPE(array)
-            if kind == cnp.NPY_FLOAT:
-                call.target.kind = LF_FLOAT32
-            elif kind == cnp.NPY_DOUBLE:
-                call.target.kind = LF_FLOAT64
-            elif kind == cnp.NPY_INT64:
-                call.target.kind = LF_INT64
-            else:
-                return None
-            if (
-                cnp.PyArray_NDIM(array) != ndim - 1
-                or (ndim == 2 and cnp.PyArray_DIM(array, 0) != call.rows)
-                or not cnp.PyArray_ISCARRAY_RO(array)
-            ):
-                return None
-            call.target.data = <char *> cnp.PyArray_DATA(array)
-            call.target.swapped = 0
-            call.target.direct = kind == cnp.PyArray_TYPE(first)
-            call.target.ndim = 1
-            call.target.shape = dims
-            call.target.strides[0] = cnp.PyArray_ITEMSIZE(array)
-        call.target_grad_wanted = 0
-        call.multipliers = call.cotangents = 0
-        call.scale = 1.0 / <double> call.rows if self.reduction == MEAN else 1.0
-        call.value_wanted = self.reduction == NONE
+            if type(embeddings[k]) is not cnp.ndarray:
+                return 0
+            array = <cnp.ndarray> embeddings[k]
+            bytes = real_bytes(array)
+            if bytes == 0 or not same_shape(array, first):
+                return 0
+            itemsize = max(itemsize, bytes)
+        set_space(&call.space, ndim - 1, shape_of(first))
+        self.bind(call, cnp.PyArray_DIM(first, ndim - 1), itemsize)
+        for k in range(self.embeddings):
+            if not take_table(call, k, <cnp.ndarray> embeddings[k]):
+                return 0
+        for target in targets:
+            if type(target) is not cnp.ndarray:
+                return 0
+            array = <cnp.ndarray> target
+            if not has_shape(array, &call.space) or not describe(&call.space, array, &call.target):
+                return 0
+            call.has_target = True
+        return 1
+
+    def quick(
+        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
+        object grad_output=None, object out=None, str curvature="exact"
+    ):
+        """What a method gives for a usual call inside of the domain, and None for any other.
+
+        `order`: 0 for the value alone, 1 with gradients. Usual arrays: see `prepare`, `add_usual_factors` and, for
+        `out`, `own_array`; a target outside of the domain is known when it is written.
+        """
+        cdef Call call
+        cdef double denominator, value_sum
+        cdef tuple embeddings = arrays[: self.embeddings], by = self.predictions, replaceable = (), others = ()
+        cdef list results = None
+        cdef int k
+        if wrt is not None:
+            by = chosen(wrt, self.differentiable)
+        if by is None or not self.prepare(embeddings, arrays[self.embeddings :], &call):
+            return None
+        if not add_usual_factors(
+            &call.space, 0, &call.factors, self.reduction, sample_weight, grad_output
+        ) or not denominator_of(&call.space, self.reduction, None, sample_weight, &denominator):
+            return None
+        call.scale = 1.0 / denominator * call.factors.scale
+        if out is not None:
+            others = (sample_weight, grad_output, *arrays)
+            if not self.has_domain:  # which is checked before an argument is replaced
+                replaceable, others = embeddings, (sample_weight, grad_output, *arrays[self.embeddings :])
         value = None
-        if call.value_wanted:
-            array = value = empty(ndim - 1, cnp.PyArray_DIMS(first), cnp.PyArray_TYPE(first))
-            call.value.data = <char *> cnp.PyArray_DATA(array)
-            call.value.direct = 1
-        grads = []
+        if self.reduction == NONE and with_value:
+            value = value_array(
+                call.space.ndim, call.space.shape, value_type(embeddings, call.itemsize), None if order else out,
+                replaceable, others
+            )
+            if value is None:
+                return None
+            call.value_wanted = describe(&call.space, value, &call.value)
+        elif order == 0 and out is not None:
+            return None
         if order:
-            for k in range(self.embeddings):
-                array = empty(ndim, cnp.PyArray_DIMS(first), cnp.PyArray_TYPE(first))
-                grads.append(array)
-                plain_table(&call, GRADS + k, array, dims)
+            graded = embeddings if wrt is None else tuple([embeddings[<int> place] for place in by])
+            results = results_like(graded, order, out, replaceable, others)
+            if results is None:
+                return None
+            for k in range(len(by)):
+                take_table(&call, GRADS + <int> by[k], results[k])
         execute(&call, &value_sum)
         if call.invalid:
             return None
-        if self.reduction == MEAN:
-            value = value_sum / <double> call.rows
-        elif self.reduction == SUM:
-            value = value_sum
-        return (value, tuple(grads)) if order else value
+        if self.reduction != NONE:
+            value = value_sum / denominator
+        return answer(value, with_value, results, order)
 
     def run(
         self,
@@ -379,66 +383,45 @@ cdef class Pairwise:
         """
         cdef Call call
         cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
-        cdef lf_array *arrays[16]
-        cdef int k, count = 0, lead = 0, axes = len(shape) - 1
+        cdef int k, lead = 0, axes = len(shape) - 1
         cdef double value_sum = 0.0
-        rows = shape[:axes]
-        call.rows = 1
+        cdef bint fits = True
         for k in range(axes):
             dims[k] = shape[k]
-            call.rows *= dims[k]
-        self.settings(&call, shape[axes], itemsize)
+        set_space(&call.space, axes, dims)
+        self.bind(&call, shape[axes], itemsize)
         call.scale = scale
-        for k in range(TABLES):
-            call.used[k] = 0
         for k in range(self.embeddings):
             call.settings.lengths[k] = min(shape[axes], embeddings[k].shape[embeddings[k].ndim - 1])
-            take_table(&call, k, embeddings[k], shape)
-            take_table(&call, GRADS + k, grads[k], shape)
-        for k in range(TABLES):
-            if call.used[k]:
-                arrays[count] = &call.tables[k]
-                count += 1
-        call.has_target = target is not None
-        if call.has_target:
-            describe(target, rows, &call.target)
-            arrays[count] = &call.target
-            count += 1
-        call.target_grad_wanted = target_grad is not None
-        if call.target_grad_wanted:
-            describe(target_grad, rows, &call.target_grad)
-            arrays[count] = &call.target_grad
-            count += 1
-        call.multipliers = len(multipliers)
-        call.cotangents = len(cotangents)
-        for k, array in enumerate(multipliers + cotangents):
-            describe(array, rows, &call.multiplier[k])
-            arrays[count] = &call.multiplier[k]
-            count += 1
-        call.value_wanted = value is not None
-        if call.value_wanted:
-            describe(value, rows, &call.value)
-            arrays[count] = &call.value
-            count += 1
+            fits = take_table(&call, k, embeddings[k]) and fits
+        for k in range(self.embeddings):
+            if grads[k] is not None:
+                fits = take_table(&call, GRADS + k, grads[k]) and fits
+        if target is not None:
+            call.has_target = describe(&call.space, target, &call.target)
+            fits = fits and call.has_target
+        if target_grad is not None:
+            call.target_grad_wanted = describe(&call.space, target_grad, &call.target_grad)
+            fits = fits and call.target_grad_wanted
+        fits = add_factors(&call.space, &call.factors, multipliers, cotangents) and fits
+        if value is not None:
+            call.value_wanted = describe(&call.space, value, &call.value)
+            fits = fits and call.value_wanted
+        if not fits:
+            raise ValueError(f"{self.name}: arrays do not broadcast to {shape}")
         # rows are walked in the memory order of an embedding that is not broadcast
         for k in range(self.embeddings):
             if embeddings[k].shape == shape:
                 lead = k
                 break
-        arrays[0], arrays[lead] = arrays[lead], arrays[0]
-        settle(axes, dims, arrays, count, itemsize, False)
+        call.space.arrays[0], call.space.arrays[lead] = call.space.arrays[lead], call.space.arrays[0]
         execute(&call, &value_sum)
         return value_sum
 
 
-cdef void plain_table(Call *call, int which, cnp.ndarray array, Py_ssize_t *rows) noexcept:
-    """Describe a native C-contiguous array of rows."""
-    cdef lf_array *table = &call.tables[which]
-    call.used[which] = 1
-    call.feature_stride[which] = call.itemsize
-    table.data = <char *> cnp.PyArray_DATA(array)
-    table.kind = LF_FLOAT32 if call.itemsize == 4 else LF_FLOAT64
-    table.swapped = 0
-    table.ndim = 1
-    table.shape = rows
-    table.strides[0] = call.settings.features * call.itemsize
+cdef int take_table(Call *call, int which, cnp.ndarray array) except -1:
+    """Take in an array with features; returns whether it fits."""
+    call.used[which] = True
+    return describe_rows(
+        &call.space, array, 0, call.settings.features, &call.tables[which], &call.feature_stride[which]
+    )

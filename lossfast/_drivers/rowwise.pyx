@@ -6,15 +6,14 @@ classes. Rows are walked in the memory order of the input.
 """
 
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcpy
+
+import numpy as np
 
 from lossfast._drivers.runtime cimport (
     LF_DRAFT_BYTES,
-    LF_EXACT,
-    LF_FLOAT32,
-    LF_FLOAT64,
     LF_GRAD,
     LF_HESS,
     LF_INPUT,
@@ -29,9 +28,18 @@ from lossfast._drivers.runtime cimport (
     LF_TOGETHER,
     MEAN,
     NONE,
-    SUM,
+    SMALL,
+    Factors,
+    Memory,
+    Space,
+    add_factors,
+    add_usual_factors,
+    allocate,
+    answer,
+    denominator_of,
     describe,
-    empty,
+    describe_rows,
+    has_shape,
     lf_array,
     lf_curvature,
     lf_prefetch,
@@ -41,14 +49,20 @@ from lossfast._drivers.runtime cimport (
     lf_table,
     native,
     padded,
+    real_bytes,
     reduction_code,
-    result_like,
+    results_like,
     row_pointer,
-    run,
+    run_unlocked,
+    same_shape,
+    set_curvature,
+    set_space,
     settle,
+    shape_of,
     table_of,
     team,
     total,
+    value_array,
 )
 
 cnp.import_array()
@@ -65,11 +79,9 @@ cdef Py_ssize_t STREAM_ROW_BYTES = 1024
 cdef Py_ssize_t LIST_PREFETCH_BYTES = 64
 # Labels checked in one block.
 cdef Py_ssize_t LABEL_BLOCK = 16384
-# Work small enough to keep the interpreter's lock.
-cdef Py_ssize_t KEEP_LOCK = 4096
-cdef double NEGATIVE_INFINITY = -float("inf")
 
 cdef struct Call:
+    Space space  # of the rows
     const lf_table *table
     const lf_rowwise *kernel
     lf_row_settings settings
@@ -78,27 +90,24 @@ cdef struct Call:
     double scale
     lf_array tables[5]  # LF_ROW_TABLES; the row axes
     Py_ssize_t class_stride[5]  # bytes
-    int used[5]
-    int in_place[5]  # a tile of it can be handed to the kernel as it stands
+    bint used[5]
+    bint in_place[5]  # a tile of it can be handed to the kernel as it stands
     bint has_labels  # one for every row …
     bint has_lists  # … or a list of them, which is a table
     lf_array labels
     Py_ssize_t list_stride  # bytes
     bint ignoring
     int64_t ignore_index
-    int multipliers  # of value, gradients and Hessians …
-    int cotangents  # … and of gradients and Hessians alone, behind them
-    lf_array multiplier[3]
-    int value_wanted
+    Factors factors
+    bint value_wanted
     lf_array value
-    int in_lanes
-    int crossing  # a tile may go on from one run of the last row axis into the next
+    bint in_lanes
+    bint crossing  # a tile may go on from one run of the last row axis into the next
     Py_ssize_t tile  # rows of one block
     Py_ssize_t tiles_per_run
     Py_ssize_t blocks
+    Memory memory
     double *partials
-    char *scratch
-    Py_ssize_t scratch_bytes
     Py_ssize_t labels_at  # in the scratch memory of a thread; before them the numbers of a row each
     Py_ssize_t tables_at
     Py_ssize_t kernel_scratch_at
@@ -296,7 +305,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef Call *call = <Call *> context
     cdef const lf_table *table = call.table
     cdef Py_ssize_t start, n, run_length, row_bytes = padded(call.tile * call.itemsize)
-    cdef char *scratch = call.scratch + thread * call.scratch_bytes
+    cdef char *scratch = call.memory.slots + thread * call.memory.slot_bytes
     cdef char *scales = scratch
     cdef char *values = scratch + row_bytes
     cdef char *factors = scratch + 2 * row_bytes
@@ -315,8 +324,8 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         # checked before; once more, because another thread may have written since
         table.narrow_labels(wide_labels, n, call.settings.classes, call.ignoring, call.ignore_index, labels)
     table.fill(scales, n, call.scale)
-    for m in range(call.multipliers + call.cotangents):
-        table.multiply(scales, table.gather(&call.multiplier[m], start, n, factors), n)
+    for m in range(call.factors.weights + call.factors.cotangents):
+        table.multiply(scales, table.gather(&call.factors.array[m], start, n, factors), n)
     rows.lanes = n
     rows.own_stride = lane_stride(call.tile)
     rows.label = labels if call.has_labels or call.has_lists else NULL
@@ -331,8 +340,8 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     else:
         run_rows(call, start, &rows, labels, scratch)
     if call.partials != NULL or call.value_wanted:
-        for m in range(call.multipliers):
-            factor = table.gather(&call.multiplier[m], start, n, factors)
+        for m in range(call.factors.weights):
+            factor = table.gather(&call.factors.array[m], start, n, factors)
             table.multiply(values, factor, n)
     if call.partials != NULL:
         call.partials[index] = table.sum(values, n)
@@ -408,16 +417,16 @@ cdef void plan(Call *call) noexcept:
 
 
 cdef int execute(Call *call, double *sum_of_values) except -1:
-    cdef Py_ssize_t classes = call.settings.classes, lanes, row_bytes, table_bytes, needed, together
+    cdef Py_ssize_t classes = call.settings.classes, lanes, row_bytes, table_bytes = 0, together
     cdef int threads, which
-    cdef void *memory
-    cdef char small[8192 + 64]
+    cdef char small[SMALL]
+    settle(&call.space, call.itemsize, False)
+    call.rows = call.space.size
     plan(call)
-    threads = team(call.rows * call.settings.classes * COST * (call.itemsize >> 2), call.blocks)
+    threads = team(call.rows * classes * COST * (call.itemsize >> 2), call.blocks)
     lanes = lane_stride(call.tile) if call.in_lanes else 1
     row_bytes = padded(call.tile * call.itemsize)
     # a copy of every table and one row, where not all of them are used as they stand
-    table_bytes = 0
     for which in range(LF_ROW_TABLES):
         if call.used[which] and not call.in_place[which]:
             table_bytes = LF_ROW_TABLES * padded(classes * lanes * call.itemsize) + padded(classes * call.itemsize)
@@ -431,24 +440,13 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     if classes and not call.in_lanes and not call.draft_is_grad and (call.used[LF_GRAD] or classes <= BLOCK_ELEMENTS):
         together = min(LF_TOGETHER, max(1, LF_DRAFT_BYTES // (classes * call.itemsize)))
         call.draft_bytes = padded(together * lane_stride(classes) * call.itemsize)
-    call.scratch_bytes = call.draft_at + call.draft_bytes
-    needed = threads * call.scratch_bytes + call.blocks * <Py_ssize_t> sizeof(double)
-    memory = NULL
-    if needed <= 8192:
-        call.scratch = <char *> ((<uintptr_t> small + 63) & ~<uintptr_t> 63)
-    else:
-        memory = malloc(needed + 64)
-        if memory == NULL:
-            raise MemoryError(f"{needed} bytes of scratch memory for {threads} threads")
-        call.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
-    call.partials = <double *> (call.scratch + threads * call.scratch_bytes)
-    if call.rows * call.settings.classes <= KEEP_LOCK:
-        run(1, call.blocks, block, call)
-    else:
-        with nogil:
-            run(threads, call.blocks, block, call)
+    allocate(
+        &call.memory, threads, call.draft_at + call.draft_bytes, call.blocks * <Py_ssize_t> sizeof(double), small
+    )
+    call.partials = <double *> call.memory.rest
+    run_unlocked(threads, call.blocks, block, call, call.rows * classes)
     sum_of_values[0] = total(call.partials, call.blocks)
-    free(memory)
+    free(call.memory.allocated)
     return 0
 
 
@@ -456,6 +454,7 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
 
 
 cdef struct Scan:
+    Space space
     const lf_table *table
     lf_array labels
     bint in_place  # contiguous int64
@@ -464,24 +463,35 @@ cdef struct Scan:
     const double *class_weight
     int64_t low
     int64_t high
-    Py_ssize_t n
     bint counting
     bint ignoring
     int64_t ignore_index
+    Memory memory
     double *partials
     Py_ssize_t *outside  # per block, the flat index of its first bad label, or -1
-    char *scratch
-    Py_ssize_t scratch_bytes
+
+
+cdef Py_ssize_t count_kept(const Scan *scan, const int64_t *labels, Py_ssize_t n) noexcept nogil:
+    """How many labels are not ignored, or -1 if one of them is outside."""
+    cdef uint64_t range_ = <uint64_t> scan.high - <uint64_t> scan.low
+    cdef Py_ssize_t kept = 0, bad = 0, i
+    cdef bint counts
+    for i in range(n):
+        counts = not scan.ignoring or labels[i] != scan.ignore_index
+        kept += counts
+        bad += counts & (<uint64_t> labels[i] - <uint64_t> scan.low >= range_)
+    return -1 if bad else kept
 
 
 cdef void scan_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef Scan *scan = <Scan *> context
-    cdef Py_ssize_t start = index * LABEL_BLOCK, n = scan.n - start, i
-    cdef int64_t *labels = <int64_t *> (scan.scratch + thread * scan.scratch_bytes)
-    cdef double *given = <double *> (labels + LABEL_BLOCK)
-    cdef double *weights = given + LABEL_BLOCK
+    cdef Py_ssize_t start = index * LABEL_BLOCK, n = scan.space.size - start, third = scan.memory.slot_bytes // 3, i
+    cdef char *scratch = scan.memory.slots + thread * scan.memory.slot_bytes
+    cdef int64_t *labels = <int64_t *> scratch
+    cdef double *weights = <double *> (scratch + third)
     cdef const double *row_weight = NULL
     cdef int64_t label
+    cdef bint all_count
     if n > LABEL_BLOCK:
         n = LABEL_BLOCK
     scan.outside[index] = -1
@@ -491,8 +501,17 @@ cdef void scan_block(void *context, Py_ssize_t index, int thread) noexcept nogil
         scan.table.gather_labels(&scan.labels, start, n, labels)
     if not scan.counting and not scan.table.outside(labels, n, scan.low, scan.high):
         return
+    if scan.class_weight == NULL and not scan.weighted:
+        all_count = not (scan.ignoring and scan.low <= scan.ignore_index < scan.high)
+        if all_count and not scan.table.outside(labels, n, scan.low, scan.high):
+            scan.partials[index] = <double> n
+            return
+        i = count_kept(scan, labels, n)
+        scan.partials[index] = <double> i
+        if i >= 0:
+            return
     if scan.weighted:
-        row_weight = <const double *> scan.table.gather(&scan.weight, start, n, given)
+        row_weight = <const double *> scan.table.gather(&scan.weight, start, n, scratch + 2 * third)
     for i in range(n):
         label = labels[i]
         weights[i] = 0.0
@@ -507,52 +526,22 @@ cdef void scan_block(void *context, Py_ssize_t index, int thread) noexcept nogil
     scan.partials[index] = scan.table.sum(weights, n)
 
 
-def scan_labels(
-    object labels,
-    int64_t low,
-    int64_t high,
-    *,
-    object ignore_index=None,
-    bint counting=False,
-    object class_weight=None,
-    object row_weight=None,
-):
-    """Look for the first label outside of [low, high), in C order: (its flat index or -1, the sum of weights).
+cdef Py_ssize_t scan(Scan *scan, cnp.ndarray labels, cnp.ndarray row_weight, double *weight_sum) except -2:
+    """Look for the first label outside of [low, high), in C order: its flat index or -1, and the sum of weights.
 
-    The sum is over the labels that are not ignored, and 0 unless it is asked for (`counting`). `class_weight`: float64,
-    contiguous, or None. `row_weight` broadcasts to the labels, or None.
+    The limits and what counts are set; there are labels. A label that is not ignored weighs as much as its class times
+    `row_weight`, which broadcasts to the labels, or None. The sum is not made unless there is something to count.
     """
-    cdef Scan scan
-    cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
-    cdef lf_array *arrays[2]
-    cdef cnp.ndarray weights
-    cdef Py_ssize_t k, blocks
-    cdef int threads, count = 1
-    cdef void *memory
-    shape = labels.shape
-    scan.n = labels.size
-    if scan.n == 0:
-        return -1, 0.0
-    for k in range(len(shape)):
-        dims[k] = shape[k]
-    scan.table = table_of(8)
-    scan.low = low
-    scan.high = high
-    scan.ignoring = ignore_index is not None
-    scan.ignore_index = ignore_index if ignore_index is not None else 0
-    scan.counting = counting or scan.ignoring
-    scan.class_weight = NULL
-    if class_weight is not None:
-        weights = class_weight
-        scan.class_weight = <const double *> cnp.PyArray_DATA(weights)
-    describe(labels, shape, &scan.labels)
-    arrays[0] = &scan.labels
+    cdef Py_ssize_t blocks, k, outside = -1
+    cdef int threads
+    cdef char small[SMALL]
+    set_space(&scan.space, cnp.PyArray_NDIM(labels), shape_of(labels))
+    describe(&scan.space, labels, &scan.labels)
     scan.weighted = row_weight is not None
     if scan.weighted:
-        describe(row_weight, shape, &scan.weight)
-        arrays[1] = &scan.weight
-        count = 2
-    settle(len(shape), dims, arrays, count, 8, True)
+        describe(&scan.space, row_weight, &scan.weight)
+    settle(&scan.space, 8, True)
+    scan.table = table_of(8)
     scan.in_place = (
         scan.labels.kind == LF_INT64
         and not scan.labels.swapped
@@ -560,39 +549,25 @@ def scan_labels(
         and scan.labels.strides[0] == 8
         and <size_t> scan.labels.data % 8 == 0
     )
-    blocks = (scan.n + LABEL_BLOCK - 1) // LABEL_BLOCK
-    threads = team(scan.n * (1.0 if scan.counting else 0.3), blocks)
-    scan.scratch_bytes = 3 * LABEL_BLOCK * <Py_ssize_t> sizeof(double)
-    memory = malloc(threads * scan.scratch_bytes + blocks * (sizeof(double) + sizeof(Py_ssize_t)) + 64)
-    if memory == NULL:
-        raise MemoryError("no scratch memory for labels")
-    scan.scratch = <char *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
-    scan.partials = <double *> (scan.scratch + threads * scan.scratch_bytes)
+    blocks = (scan.space.size + LABEL_BLOCK - 1) // LABEL_BLOCK
+    threads = team(scan.space.size * (1.0 if scan.counting else 0.3), blocks)
+    allocate(
+        &scan.memory, threads, 3 * padded(min(scan.space.size, LABEL_BLOCK) * 8),
+        blocks * <Py_ssize_t> (sizeof(double) + sizeof(Py_ssize_t)), small
+    )
+    scan.partials = <double *> scan.memory.rest
     scan.outside = <Py_ssize_t *> (scan.partials + blocks)
-    with nogil:
-        run(threads, blocks, scan_block, &scan)
-    outside = -1
+    run_unlocked(threads, blocks, scan_block, scan, scan.space.size)
     for k in range(blocks):
         if scan.outside[k] >= 0:
             outside = scan.outside[k]
             break
-    weight_sum = total(scan.partials, blocks) if outside < 0 and scan.counting else 0.0
-    free(memory)
-    return outside, weight_sum
+    weight_sum[0] = total(scan.partials, blocks) if outside < 0 and scan.counting else 0.0
+    free(scan.memory.allocated)
+    return outside
 
 
 # ---- the entry -----------------------------------------------------------------------------------------------------
-
-
-cdef int describe_table(object array, int axis, lf_array *described, Py_ssize_t *class_stride) except -1:
-    """Describe an array with a class axis: its row axes and the distance between its classes."""
-    cdef int k
-    describe(array, array.shape, described)
-    class_stride[0] = described.strides[axis]
-    described.ndim -= 1
-    for k in range(axis, described.ndim):
-        described.strides[k] = described.strides[k + 1]
-    return 0
 
 
 cdef int find(str name) except -2:
@@ -608,18 +583,32 @@ cdef int find(str name) except -2:
 cdef class Rowwise:
     """The kernel of one loss over a class axis; instruction set and precision are chosen at each call."""
 
-    cdef int index
+    cdef int index, most_axes
     cdef double parameters[4]  # LF_MAX_PARAMETERS
-    cdef bint ignoring
+    cdef bint lists, probabilities, ignoring, counting
     cdef int64_t ignore_index
-    cdef bint lists
+    cdef cnp.ndarray single, double_  # the factors of the classes in both precisions, contiguous
+    cdef bint factors_in_mean
     cdef int reduction
     cdef readonly str name
 
     def __init__(
-        self, str name, tuple parameters=(), *, object ignore_index=None, bint lists=False, str reduction="sum"
+        self,
+        str name,
+        tuple parameters=(),
+        *,
+        object ignore_index=None,
+        bint lists=False,
+        bint probabilities=False,
+        object class_factors=None,
+        bint factors_in_mean=False,
+        int most_axes=64,
+        str reduction="sum",
     ):
-        """`ignore_index`: the label that counts nothing, if there is one; `lists`: every row has a list of labels."""
+        """`ignore_index`: the label that counts nothing, if there is one; `lists`: every row has a list of labels;
+        `probabilities`: it may have a share of every class; `class_factors`: one for each class, or None, and whether
+        that of a label is its share of a mean; `most_axes`: of an input.
+        """
         cdef int k
         self.index = find(name)
         self.name = name
@@ -630,125 +619,149 @@ cdef class Rowwise:
         self.ignoring = ignore_index is not None
         self.ignore_index = ignore_index if ignore_index is not None else 0
         self.lists = lists
+        self.probabilities = probabilities
+        if class_factors is not None:
+            self.single = np.ascontiguousarray(class_factors, np.float32)
+            self.double_ = np.ascontiguousarray(class_factors, np.float64)
+        self.factors_in_mean = factors_in_mean and class_factors is not None
+        self.counting = self.ignoring or self.factors_in_mean
+        self.most_axes = most_axes
         self.reduction = reduction_code(reduction)
 
-    cdef void prepare(
-        self, Call *call, Py_ssize_t classes, double scale, double floor, lf_curvature curvature
-    ) noexcept:
-        """What a call takes from the loss, and what it adds to that; `itemsize` is set."""
+    cdef void bind(self, Call *call, Py_ssize_t classes, int itemsize) noexcept:
+        """Set what the loss brings to a call, which has no arrays yet."""
         cdef int k
-        call.table = table_of(call.itemsize)
+        call.itemsize = itemsize
+        call.table = table_of(itemsize)
         call.kernel = call.table.rowwise[self.index]
         call.settings.classes = classes
         for k in range(LF_MAX_PARAMETERS):
             call.settings.parameters[k] = self.parameters[k]
         call.settings.class_weight = NULL
-        call.settings.floor = floor
-        call.settings.curvature = curvature
-        call.scale = scale
+        if self.single is not None:
+            call.settings.class_weight = cnp.PyArray_DATA(self.single if itemsize == 4 else self.double_)
         call.ignoring = self.ignoring
         call.ignore_index = self.ignore_index
+        for k in range(LF_ROW_TABLES):
+            call.used[k] = call.in_place[k] = False
+        call.has_labels = call.has_lists = call.value_wanted = False
+        call.factors.weights = 0
 
-    def quick(self, tuple arrays, int order, out=None):
-        """Value, gradient and Hessian, as many as `order` says, of plain rows; None where there is more to do.
+    def scan(self, cnp.ndarray labels, Py_ssize_t classes, object row_weight):
+        """The flat index of the first label outside of the classes, or -1, and the weight of the labels that count.
 
-        Plain: the input an (N, C) native float array, aligned and C-contiguous, the target N contiguous int64 labels
-        that are all inside or ignored, not all ignored, or as many lists of them; no weights. `out`: the caller's array
-        for the gradient, if there is one.
+        None if each counts alike. Class factors, if there are any, are as many as classes.
         """
-        cdef cnp.ndarray x, y, array
+        cdef double weight = 0.0
+        cdef Py_ssize_t outside = -1
+        if cnp.PyArray_SIZE(labels):
+            outside = self.look(labels, classes, row_weight, &weight)
+        return outside, weight if self.counting else None
+
+    cdef Py_ssize_t look(self, cnp.ndarray labels, Py_ssize_t classes, object row_weight, double *weight) except -2:
+        cdef Scan call
+        call.low = -1 if self.lists else 0
+        call.high = classes
+        call.counting = self.counting
+        call.ignoring = self.ignoring
+        call.ignore_index = self.ignore_index
+        call.class_weight = <const double *> cnp.PyArray_DATA(self.double_) if self.factors_in_mean else NULL
+        return scan(&call, labels, row_weight if self.counting else None, weight)
+
+    cdef int prepare(self, cnp.ndarray x, cnp.ndarray y, Call *call) except -1:
+        """Take in the arrays of a usual call; returns whether it is one.
+
+        Usual: arrays of any layout, native floats and labels for them, lists of labels or probabilities.
+        """
+        cdef int ndim = cnp.PyArray_NDIM(x), itemsize = real_bytes(x), axis, k
+        cdef int behind = ndim - 2 if ndim > 1 else 0
+        cdef Py_ssize_t classes
+        cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
+        cdef bint integral = cnp.PyArray_ISINTEGER(y)
+        if itemsize == 0 or not 1 <= ndim <= self.most_axes or cnp.PyArray_SIZE(x) == 0:
+            return 0
+        axis = ndim - 1 - behind
+        classes = cnp.PyArray_DIM(x, axis)
+        if classes > 0x7fffffff or self.single is not None and cnp.PyArray_SIZE(self.single) != classes:
+            return 0
+        for k in range(ndim - 1):
+            dims[k] = cnp.PyArray_DIM(x, k + (k >= axis))
+        set_space(&call.space, ndim - 1, dims)
+        self.bind(call, classes, itemsize)
+        if not take_table(call, LF_INPUT, x, behind):
+            return 0
+        if self.lists:
+            call.has_lists = integral and same_shape(x, y)
+            return call.has_lists and describe_rows(
+                &call.space, y, behind, classes, &call.labels, &call.list_stride
+            )
+        if self.probabilities and same_shape(x, y):
+            if not cnp.PyArray_ISFLOAT(y) or self.ignoring and self.ignore_index >= 0:
+                return 0
+            return take_table(call, LF_TARGET, y, behind)
+        call.has_labels = integral and has_shape(y, &call.space)
+        return call.has_labels and describe(&call.space, y, &call.labels)
+
+    def quick(
+        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
+        object grad_output=None, object out=None, str curvature="exact"
+    ):
+        """What a method gives for a usual call with labels inside of the classes, and None for any other.
+
+        `order`: 0 for the value alone, 1 with the gradient by the input, 2 with the Hessian. Usual arrays: see
+        `prepare`, `add_usual_factors` and, for `out`, `own_array`.
+        """
         cdef Call call
-        cdef Py_ssize_t dims[1]
-        cdef Py_ssize_t i, kept = 0, classes
-        cdef const int64_t *labels
-        cdef double value_sum
-        cdef int which
+        cdef cnp.ndarray x, y
+        cdef double denominator, kept = 0.0, value_sum
+        cdef tuple replaceable = (), others = ()
+        cdef list results = None
+        cdef int behind, k, type_number
+        if wrt is not None and wrt != "input":
+            return None
         if type(arrays[0]) is not cnp.ndarray or type(arrays[1]) is not cnp.ndarray:
             return None
         x = <cnp.ndarray> arrays[0]
         y = <cnp.ndarray> arrays[1]
-        if (
-            cnp.PyArray_NDIM(x) != 2
-            or cnp.PyArray_NDIM(y) != (2 if self.lists else 1)
-            or cnp.PyArray_DIM(x, 0) != cnp.PyArray_DIM(y, 0)
-            or (cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(x) != cnp.NPY_DOUBLE)
-            or cnp.PyArray_TYPE(y) != cnp.NPY_INT64
-            or not cnp.PyArray_ISCARRAY_RO(x)
-            or not cnp.PyArray_ISCARRAY_RO(y)
+        if not self.prepare(x, y, &call) or not add_usual_factors(
+            &call.space, 0, &call.factors, self.reduction, sample_weight, grad_output
         ):
             return None
-        call.rows = cnp.PyArray_DIM(x, 0)
-        classes = cnp.PyArray_DIM(x, 1)
-        if call.rows == 0 or classes == 0 or classes > 0x7fffffff or call.rows > 65536:
-            return None
-        call.itemsize = cnp.PyArray_ITEMSIZE(x)
-        labels = <const int64_t *> cnp.PyArray_DATA(y)
-        if self.lists:
-            kept = call.rows
-            if (
-                cnp.PyArray_DIM(y, 1) != classes
-                or call.rows * classes > 65536
-                or table_of(call.itemsize).outside(labels, call.rows * classes, -1, classes)
-            ):
+        if not call.used[LF_TARGET]:
+            if self.look(y, call.settings.classes, sample_weight if self.reduction == MEAN else None, &kept) >= 0:
                 return None
-        elif (
-            not (self.ignoring and 0 <= self.ignore_index < classes)
-            and not table_of(call.itemsize).outside(labels, call.rows, 0, classes)
-        ):
-            kept = call.rows
-        else:
-            for i in range(call.rows):
-                if self.ignoring and labels[i] == self.ignore_index:
-                    continue
-                if labels[i] < 0 or labels[i] >= classes:
-                    return None
-                kept += 1
-            if kept == 0:
+        if self.counting and not call.used[LF_TARGET]:
+            denominator = kept if self.reduction == MEAN else 1.0
+            if denominator == 0:
                 return None
-        self.prepare(
-            &call, classes, 1.0 / <double> kept if self.reduction == MEAN else 1.0, NEGATIVE_INFINITY, LF_EXACT
-        )
-        for which in range(LF_ROW_TABLES):
-            call.used[which] = call.in_place[which] = 0
-        dims[0] = call.rows
-        grad = result_like(x, out, arrays) if order > 0 else None
-        if order > 0 and grad is None:
+        elif not denominator_of(&call.space, self.reduction, None, sample_weight, &denominator):
             return None
-        hess = empty(2, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x)) if order > 1 else None
-        for which, table in ((LF_INPUT, x), (LF_GRAD, grad), (LF_HESS, hess)):
-            if table is None:
-                continue
-            array = table
-            call.used[which] = 1
-            call.tables[which].data = <char *> cnp.PyArray_DATA(array)
-            call.class_stride[which] = call.itemsize
-            call.tables[which].kind = LF_FLOAT32 if call.itemsize == 4 else LF_FLOAT64
-            call.tables[which].swapped = 0
-            call.tables[which].ndim = 1
-            call.tables[which].shape = dims
-            call.tables[which].strides[0] = classes * call.itemsize
-        call.has_labels = not self.lists
-        call.has_lists = self.lists
-        call.list_stride = sizeof(int64_t)
-        call.labels.data = <char *> labels
-        call.labels.kind = LF_INT64
-        call.labels.swapped = 0
-        call.labels.ndim = 1
-        call.labels.shape = dims
-        call.labels.strides[0] = sizeof(int64_t) * (classes if self.lists else 1)
-        call.multipliers = call.cotangents = 0
-        call.value_wanted = self.reduction == NONE
+        call.scale = 1.0 / denominator * call.factors.scale
+        if out is not None:
+            replaceable, others = (x,), (y, sample_weight, grad_output)
+        type_number = cnp.PyArray_TYPE(x)
+        set_curvature(curvature, type_number, &call.settings.curvature, &call.settings.floor)
         value = None
-        if call.value_wanted:
-            array = value = empty(1, cnp.PyArray_DIMS(y), cnp.PyArray_TYPE(x))
-            call.value.data = <char *> cnp.PyArray_DATA(array)
-            call.value.direct = 1
+        if self.reduction == NONE and with_value:
+            value = value_array(
+                call.space.ndim, call.space.shape, type_number, None if order else out, replaceable, others
+            )
+            if value is None:
+                return None
+            call.value_wanted = describe(&call.space, value, &call.value)
+        elif order == 0 and out is not None:
+            return None
+        if order:
+            behind = call.space.ndim - 1 if call.space.ndim else 0
+            results = results_like((x,), order, out, replaceable, others)
+            if results is None:
+                return None
+            for k in range(order):
+                take_table(&call, LF_GRAD + k, results[k], behind)
         execute(&call, &value_sum)
-        if self.reduction == MEAN:
-            value = value_sum / <double> kept
-        elif self.reduction == SUM:
-            value = value_sum
-        return value if order == 0 else (value, grad) if order == 1 else (value, grad, hess)
+        if self.reduction != NONE:
+            value = value_sum / denominator
+        return answer(value, with_value, results, order)
 
     def run(
         self,
@@ -757,8 +770,7 @@ cdef class Rowwise:
         int itemsize,
         object labels,
         object target,
-        object class_weight,
-        tuple multipliers,
+        tuple weights,
         tuple cotangents,
         double scale,
         double floor,
@@ -771,52 +783,46 @@ cdef class Rowwise:
         """The general call; returns the sum of the weighted values.
 
         `input`, `target`, `grad`, `hess`, `target_grad` and lists of labels share a shape with the classes at `axis`;
-        labels and `value` have the shape without it and the multipliers broadcast to that. Labels have been checked.
-        `class_weight` is contiguous and of the precision in use. Not empty.
+        labels and `value` have the shape without it and the weights and cotangents broadcast to that. Labels have been
+        checked, and there are as many class factors as classes. Not empty.
         """
         cdef Call call
         cdef Py_ssize_t dims[64]  # LF_MAX_DIMS
-        cdef lf_array *arrays[16]
-        cdef cnp.ndarray weights
-        cdef int k, count = 0
+        cdef int k, behind = input.ndim - 1 - axis
         cdef double value_sum = 0.0
+        cdef bint fits = True
         shape = input.shape[:axis] + input.shape[axis + 1 :]
-        call.rows = 1
         for k in range(len(shape)):
             dims[k] = shape[k]
-            call.rows *= dims[k]
-        call.itemsize = itemsize
-        self.prepare(&call, input.shape[axis], scale, floor, <lf_curvature> curvature)
-        if class_weight is not None:
-            weights = class_weight
-            call.settings.class_weight = cnp.PyArray_DATA(weights)
+        set_space(&call.space, len(shape), dims)
+        self.bind(&call, input.shape[axis], itemsize)
+        call.settings.floor = floor
+        call.settings.curvature = <lf_curvature> curvature
+        call.scale = scale
         for k, array in enumerate((input, target, grad, hess, target_grad)):
-            call.used[k] = array is not None
-            call.in_place[k] = 0
             if array is not None:
-                describe_table(array, axis, &call.tables[k], &call.class_stride[k])
-                arrays[count] = &call.tables[k]
-                count += 1
+                fits = take_table(&call, k, array, behind) and fits
         call.has_labels = labels is not None and not self.lists
         call.has_lists = labels is not None and self.lists
-        if labels is not None:
-            if self.lists:
-                describe_table(labels, axis, &call.labels, &call.list_stride)
-            else:
-                describe(labels, shape, &call.labels)
-            arrays[count] = &call.labels
-            count += 1
-        call.multipliers = len(multipliers)
-        call.cotangents = len(cotangents)
-        for k, array in enumerate(multipliers + cotangents):
-            describe(array, shape, &call.multiplier[k])
-            arrays[count] = &call.multiplier[k]
-            count += 1
-        call.value_wanted = value is not None
+        if call.has_labels:
+            fits = describe(&call.space, labels, &call.labels) and fits
+        if call.has_lists:
+            fits = describe_rows(
+                &call.space, labels, behind, call.settings.classes, &call.labels, &call.list_stride
+            ) and fits
+        fits = add_factors(&call.space, &call.factors, weights, cotangents) and fits
         if value is not None:
-            describe(value, shape, &call.value)
-            arrays[count] = &call.value
-            count += 1
-        settle(len(shape), dims, arrays, count, itemsize, False)
+            call.value_wanted = describe(&call.space, value, &call.value)
+            fits = fits and call.value_wanted
+        if not fits:
+            raise ValueError(f"{self.name}: arrays do not fit an input of shape {input.shape}")
         execute(&call, &value_sum)
         return value_sum
+
+
+cdef int take_table(Call *call, int which, cnp.ndarray array, int behind) except -1:
+    """Take in an array with classes; returns whether it fits."""
+    call.used[which] = True
+    return describe_rows(
+        &call.space, array, behind, call.settings.classes, &call.tables[which], &call.class_stride[which]
+    )

@@ -235,6 +235,8 @@ cdef enum:
     BATCHMEAN = 3
 
 cdef int reduction_code(str reduction) except -1
+cdef int set_curvature(str curvature, int type_number, lf_curvature *code, double *floor) except -1
+cdef tuple chosen(object wrt, dict places)
 
 cdef inline Py_ssize_t padded(Py_ssize_t bytes) noexcept nogil:
     """Whole cache lines."""
@@ -243,10 +245,93 @@ cdef inline Py_ssize_t padded(Py_ssize_t bytes) noexcept nogil:
 cdef const lf_table *table_of(int itemsize) noexcept nogil
 cdef int team(double serial_nanoseconds, Py_ssize_t blocks) noexcept nogil
 cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexcept nogil
+cdef void run_unlocked(int threads, Py_ssize_t blocks, lf_task task, void *context, Py_ssize_t elements) noexcept
 cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
 
-cdef cnp.ndarray empty(int ndim, cnp.npy_intp *dims, int type)
-cdef cnp.ndarray result_like(cnp.ndarray like, object out, tuple arrays)
+# ---- scratch memory ------------------------------------------------------------------------------------------------
+
+cdef enum:
+    # bytes that a call has on its own stack, for `allocate`
+    SMALL = 8192
+
+cdef struct Memory:
+    void *allocated  # to be freed
+    char *slots  # one for each thread, on cache lines
+    Py_ssize_t slot_bytes
+    char *rest  # behind them
+
+cdef int allocate(
+    Memory *memory, int threads, Py_ssize_t slot_bytes, Py_ssize_t rest_bytes, char *small, str hint=*
+) except -1
+
+# ---- the arrays of a call ------------------------------------------------------------------------------------------
+
+# The axes that arrays share, and those arrays, which point to its shape.
+cdef struct Space:
+    int ndim
+    Py_ssize_t shape[64]  # LF_MAX_DIMS
+    Py_ssize_t size
+    int count
+    lf_array *arrays[16]
+    bint plain  # each of them has every element, one after the other in C order
+
+# What multiplies losses and their derivatives: weights, and then cotangents, of the derivatives alone.
+cdef struct Factors:
+    int weights
+    int cotangents
+    lf_array array[3]
+    double scale  # of the derivatives too
+
+cdef int kind_of(cnp.ndarray array) except -1
+cdef int value_type(tuple predictions, int itemsize) noexcept
+cdef void set_space(Space *space, int ndim, const Py_ssize_t *shape) noexcept
+cdef int describe(Space *space, cnp.ndarray array, lf_array *described, int inner=*) except -1
+cdef int describe_rows(
+    Space *space, cnp.ndarray array, int behind, Py_ssize_t length, lf_array *described, Py_ssize_t *stride
+) except -1
+cdef void settle(Space *space, int itemsize, bint in_order) noexcept
+cdef int add_factors(Space *space, Factors *factors, tuple weights, tuple cotangents) except -1
+cdef int add_usual_factors(
+    Space *space, int inner, Factors *factors, int reduction, object sample_weight, object grad_output
+) except -1
+cdef int denominator_of(
+    const Space *losses, int reduction, object in_mean, object sample_weight, double *denominator
+) except -1
+
+
+cdef inline const Py_ssize_t *shape_of(cnp.ndarray array) noexcept:
+    return <const Py_ssize_t *> cnp.PyArray_DIMS(array)
+
+
+cdef inline int real_bytes(cnp.ndarray prediction) noexcept:
+    """Of the precision that an array of native floats is computed in; 0 for what `usual` calls do not have."""
+    cdef int number = cnp.PyArray_TYPE(prediction)
+    if not cnp.PyArray_ISNOTSWAPPED(prediction):
+        return 0
+    return 8 if number == cnp.NPY_DOUBLE else 4 if number == cnp.NPY_FLOAT or number == cnp.NPY_FLOAT16 else 0
+
+
+cdef inline bint has_shape(cnp.ndarray array, const Space *space) noexcept:
+    """Whether an array has the shape of a space that is not settled."""
+    cdef int axis
+    if cnp.PyArray_NDIM(array) != space.ndim:
+        return False
+    for axis in range(space.ndim):
+        if cnp.PyArray_DIM(array, axis) != space.shape[axis]:
+            return False
+    return True
+
+
+cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int axis
+    if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+            return False
+    return True
+
+
 cdef inline char *row_pointer(const lf_array *array, Py_ssize_t row) noexcept nogil:
     cdef char *pointer = array.data
     cdef int axis = array.ndim - 1
@@ -269,7 +354,16 @@ cdef inline bint native(const lf_array *array, Py_ssize_t itemsize) noexcept nog
         and <size_t> array.data % <size_t> itemsize == 0
     )
 
-cdef int kind_of(cnp.dtype dtype) except -1
+# ---- results -------------------------------------------------------------------------------------------------------
+
+cdef cnp.ndarray empty(int ndim, cnp.npy_intp *dims, int type)
+cdef cnp.ndarray value_array(
+    int ndim, const Py_ssize_t *shape, int type_number, object out, tuple replaceable, tuple others
+)
+cdef list results_like(tuple arguments, int order, object out, tuple replaceable, tuple others)
+cdef object answer(object value, bint with_value, list results, int order)
+
+# ---- frames --------------------------------------------------------------------------------------------------------
 
 # An array with axes of frames, sequences and classes, or of frames and classes: what its sequences have in common.
 cdef struct Frames:
@@ -279,14 +373,10 @@ cdef struct Frames:
 
 cdef int describe_frames(Frames *described, cnp.ndarray array, int itemsize, bint batch_first) except -1
 
+
 cdef inline lf_frames frames_of(const Frames *batch, Py_ssize_t n, Py_ssize_t frames) noexcept nogil:
     """Those of one sequence, so many."""
     cdef lf_frames own = batch.each
     own.frames = frames
     own.input += n * batch.sequence_stride
     return own
-
-cdef int describe(object array, object shape, lf_array *described) except -1
-cdef int settle(
-    int ndim, Py_ssize_t *shape, lf_array **arrays, int count, int itemsize, bint in_order
-) noexcept

@@ -11,13 +11,14 @@ from lossfast._drivers.runtime cimport (
     MEAN,
     NONE,
     Frames,
+    answer,
     describe_frames,
     frames_of,
     lf_ctc,
     lf_ctc_kernel,
     padded,
     reduction_code,
-    result_like,
+    results_like,
     run,
     table_of,
     team,
@@ -337,13 +338,17 @@ cdef class CTC:
             NULL if columns is None else <int32_t *> cnp.PyArray_DATA(column_classes),
         )
 
-    def quick(self, tuple arrays, int order, out=None):
-        """Value and gradient, if `order` asks for it, of plain arrays; None where there is more to do.
+    def quick(
+        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
+        object grad_output=None, object out=None, str curvature="exact"
+    ):
+        """Value and gradient, as the method asks for them, of plain arrays; None where there is more to do.
 
         Plain: native float arrays in C order with integers beside them that are all in bounds, and no weights. `out`:
         the caller's array for the gradient, if there is one.
         """
         cdef cnp.ndarray x, y, input_lengths, target_lengths, values, shares, scales, grad
+        cdef list results = None
         cdef Sequences sequences
         cdef Frames given, written
         cdef double *value
@@ -351,7 +356,9 @@ cdef class CTC:
         cdef double denominator = 1.0
         cdef int itemsize, k
         cdef Py_ssize_t n
-        if self.sparse or order > 1:
+        if self.sparse or order > 1 or sample_weight is not None or grad_output is not None:
+            return None
+        if wrt is not None or order == 0 and out is not None:
             return None
         for k in range(4):
             if type(arrays[k]) is not cnp.ndarray or k > 0 and not cnp.PyArray_ISINTEGER(arrays[k]):
@@ -387,9 +394,10 @@ cdef class CTC:
             denominator = <double> given.count
         grad = None
         if order > 0:
-            grad = result_like(x, out, (x,))  # the integers are copies
-            if grad is None:
+            results = results_like((x,), order, out, (), (x,))  # the integers are copies
+            if results is None:
                 return None
+            grad = results[0]
             describe_frames(&written, grad, itemsize, self.batch_first)
             scales = shares * (1.0 / denominator)
         values = self.compute(
@@ -409,7 +417,7 @@ cdef class CTC:
             for n in range(given.count):
                 value[n] *= share[n]
             result = total(value, given.count) / denominator
-        return result if order == 0 else (result, grad)
+        return answer(result, with_value, results, order)
 
     cdef cnp.ndarray compute(
         self,
