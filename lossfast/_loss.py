@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import operator
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
@@ -153,7 +154,7 @@ def _checked_parameter(name: str, value: Any, metadata: Mapping[str, Any]) -> An
     return value
 
 
-def _never(*arguments: Any, **keywords: Any) -> None:
+def _never(*arguments: Any) -> None:
     """The quick entry of a loss that has none."""
 
 
@@ -198,8 +199,8 @@ class Loss:
     uniform_mean: ClassVar[bool] = True
     #: Values of `reduction`.
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
-    #: The way of a usual call, from arrays, whether the value is wanted, order and keywords as in `DEFAULTS` to what the
-    #: method gives; None where there is more to do. Set by `_bind`.
+    #: The way of a usual call, from the arrays, whether the value is wanted, the order and the keywords that were given
+    #: to what the method gives; None where there is more to do. Set by `_bind`.
     _quick: ClassVar[Any] = staticmethod(_never)
 
     reduction: str = "mean"
@@ -287,24 +288,21 @@ class Loss:
 
     # ---- the methods -----------------------------------------------------------------------------------------------
 
-    def _run(self, method: str, arrays: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+    def _run(self, method: str, arrays: tuple[Any, ...], options: Any) -> Any:
         """What a method does: the quick way where it leads there, else the general one."""
         asked = METHODS[method]
         if asked.order == 2 and not self.curved:
             raise TypeError(f"{type(self).__name__} has no Hessian diagonal: use value_and_grad or grad")
-        if unknown := options.keys() - asked.keywords.keys():
+        if options and not options.keys() <= asked.keywords.keys():
+            unknown = next(name for name in options if name not in asked.keywords)
             raise TypeError(
-                f"{type(self).__name__}.{method}() got an unexpected keyword argument {unknown.pop()!r}: it takes "
+                f"{type(self).__name__}.{method}() got an unexpected keyword argument {unknown!r}: it takes "
                 f"{', '.join((*self.arrays, *asked.keywords))}"
             )
-        if options:
-            options = {**DEFAULTS, **options}
         result = None
         if asked.order < 2 or options.get("curvature", "exact") in self.curvatures:
-            result = self._quick(arrays, asked.value, asked.order, **options)
-        if result is None:
-            result = self._evaluate(arrays, Request(asked.value, asked.order, **(options or DEFAULTS)))
-        return result
+            result = self._quick(arrays, asked.value, asked.order, options)
+        return self._evaluate(arrays, Request(asked.value, asked.order, **options)) if result is None else result
 
     def reference(self, *arrays: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """The plain NumPy definition, in the precision of the arrays: slow, and what the kernels are tested against."""
@@ -330,14 +328,11 @@ class Loss:
     # ---- what the shapes share -------------------------------------------------------------------------------------
 
     def _retried(self, arrays: tuple[ArrayLike, ...], converted: Mapping[str, Array], request: Request) -> Any:
-        """What the quick way gives once arguments are arrays; None if they were before or there is more to do."""
-        if request.order == 2 and request.curvature not in self.curvatures:
-            return None
+        """What the quick way gives once arguments are arrays; None if they were before, or there is more to do."""
         usual = tuple(converted.values())
-        if all(a is b for a, b in zip(arrays, usual, strict=True)):
+        if all(map(operator.is_, arrays, usual)) or (request.order == 2 and request.curvature not in self.curvatures):
             return None
-        keywords = {name: getattr(request, name) for name in DEFAULTS}
-        return self._quick(usual, request.value, request.order, **keywords)
+        return self._quick(usual, request.value, request.order, {name: getattr(request, name) for name in DEFAULTS})
 
     def _resolve_wrt(self, wrt: str | tuple[str, ...] | None, available: Sequence[str]) -> tuple[str, ...]:
         if wrt is None:
@@ -417,11 +412,11 @@ class Request:
 
     value: bool
     order: int  # 0: value, 1: gradient, 2: and Hessian
-    sample_weight: ArrayLike | None
-    wrt: str | tuple[str, ...] | None
-    grad_output: ArrayLike | None
-    out: Any
-    curvature: str
+    sample_weight: ArrayLike | None = None
+    wrt: str | tuple[str, ...] | None = None
+    grad_output: ArrayLike | None = None
+    out: Any = None
+    curvature: str = "exact"
     #: Shapes in which the caller knows an argument, where it is not the one that is computed with.
     shown: Mapping[str, Shape] = dataclasses.field(default_factory=dict)
 
@@ -456,7 +451,7 @@ class Request:
         shape: Shape | None,
         inner: Mapping[str, int] = MappingProxyType({}),
     ) -> tuple[dict[str, Result], dict[str, Result]]:
-        """Gradients and Hessians by name, each with the array that the kernel writes; `shape`, `inner`: see `Result`."""
+        """Gradients and Hessians by name, each with the array that the kernel writes; for the rest see `Result`."""
         groups: list[dict[str, Result]] = [{}, {}]
         for group, outs in zip(groups[: self.order], self.outs(wrt), strict=False):
             for name, out in zip(wrt, outs, strict=True):
@@ -484,9 +479,7 @@ class Request:
 class Result:
     """One derivative: the array that the kernel writes, and how it becomes the one that the caller gets."""
 
-    def __init__(
-        self, argument: Array, out: Any, shape: Shape | None, shown: Shape | None, inner: int = 0
-    ) -> None:
+    def __init__(self, argument: Array, out: Any, shape: Shape | None, shown: Shape | None, inner: int = 0) -> None:
         """`shape`: that of the unreduced loss, if the derivative is summed from there; `shown`: the caller's own.
 
         `inner`: how many of its last axes the kernel sums over for an argument that is repeated along them.

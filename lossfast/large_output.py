@@ -11,8 +11,8 @@ from scipy import special
 
 from lossfast import _arrays
 from lossfast._activations import log_softmax
-from lossfast._drivers.runtime import weight_sum
 from lossfast._drivers.rowwise import Rowwise
+from lossfast._drivers.runtime import weight_sum
 from lossfast._linear import TILE_BYTES, LinearLayer, cross_entropy, fitting, per_row, store
 from lossfast._loss import Interval, Loss, Result, array, caller_arrays, integer, integers, number, result_dtype
 from lossfast.classification import CrossEntropyLoss

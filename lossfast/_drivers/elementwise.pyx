@@ -28,6 +28,7 @@ from lossfast._drivers.runtime cimport (
     add_usual_factors,
     allocate,
     answer,
+    asks_nothing,
     chosen,
     denominator_of,
     describe,
@@ -457,10 +458,7 @@ cdef class Elementwise:
         call.settings.scale = 1.0 / denominator[0] * call.factors.scale / call.divisor
         return 1
 
-    def quick(
-        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
-        object grad_output=None, object out=None, str curvature="exact"
-    ):
+    def quick(self, tuple arrays, bint with_value, int order, dict options):
         """What a method gives for a usual call inside of the domain, and None for any other.
 
         `order`: 0 for the value alone, 1 with gradients, 2 with Hessians. Usual arrays: see `prepare`,
@@ -471,6 +469,10 @@ cdef class Elementwise:
         cdef tuple by = self.predictions, predictions, replaceable = (), others = ()
         cdef list results = None
         cdef int type_number = 0, k
+        sample_weight = wrt = grad_output = out = None
+        if options:
+            sample_weight, grad_output = options.get("sample_weight"), options.get("grad_output")
+            wrt, out = options.get("wrt"), options.get("out")
         if wrt is not None:
             by = chosen(wrt, self.curved if order > 1 else self.differentiable)
         if by is None or not self.prepare(arrays, &call):
@@ -481,7 +483,7 @@ cdef class Elementwise:
             return None
         if self.reduction == NONE or order > 1:
             type_number = value_type(picked(arrays, self.predictions), call.itemsize)
-        if not self.choose(&call, by, order, curvature, type_number):
+        if not self.choose(&call, by, order, options.get("curvature", "exact"), type_number):
             return None
         if out is not None:
             others = (sample_weight, grad_output)
@@ -680,12 +682,9 @@ cdef class ElementwiseSum:
         self.kernels = kernels
         self.factors = factors
 
-    def quick(
-        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
-        object grad_output=None, object out=None, str curvature="exact"
-    ):
-        """As of one kernel, of plain arrays: without weights, and without arrays of the caller's for the results, since
-        a loss may refuse its arguments when others have written.
+    def quick(self, tuple arrays, bint with_value, int order, dict options):
+        """As of one kernel, of plain arrays and without options: a loss may refuse its arguments when others have
+        written to the caller's arrays, and a floor is under the whole sum.
         """
         cdef SumCall summed
         cdef Elementwise lead = self.kernels[0], kernel
@@ -697,9 +696,7 @@ cdef class ElementwiseSum:
         cdef double *factor
         cdef double *denominator
         cdef list results = None
-        if out is not None or sample_weight is not None or grad_output is not None or wrt is not None:
-            return None
-        if curvature != "exact":  # the floor of others is under the sum
+        if not asks_nothing(options):
             return None
         memory = <char *> malloc(calls + 2 * numbers)
         if memory == NULL:
@@ -716,7 +713,7 @@ cdef class ElementwiseSum:
                 call = &summed.calls[m]
                 if kernel.weight is not None or kernel.averages or not kernel.prepare(arrays, call):
                     return None
-                if not kernel.choose(call, kernel.predictions, order, curvature, 0):
+                if not kernel.choose(call, kernel.predictions, order, "exact", 0):
                     return None
                 add_usual_factors(&call.space, 0, &call.factors, kernel.reduction, None, None)
                 if not call.space.plain or not kernel.divide(call, None, &denominator[m]):

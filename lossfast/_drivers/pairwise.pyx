@@ -311,10 +311,7 @@ cdef class Pairwise:
             call.has_target = True
         return 1
 
-    def quick(
-        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
-        object grad_output=None, object out=None, str curvature="exact"
-    ):
+    def quick(self, tuple arrays, bint with_value, int order, dict options):
         """What a method gives for a usual call inside of the domain, and None for any other.
 
         `order`: 0 for the value alone, 1 with gradients. Usual arrays: see `prepare`, `add_usual_factors` and, for
@@ -325,6 +322,10 @@ cdef class Pairwise:
         cdef tuple embeddings = arrays[: self.embeddings], by = self.predictions, replaceable = (), others = ()
         cdef list results = None
         cdef int k
+        sample_weight = wrt = grad_output = out = None
+        if options:
+            sample_weight, grad_output = options.get("sample_weight"), options.get("grad_output")
+            wrt, out = options.get("wrt"), options.get("out")
         if wrt is not None:
             by = chosen(wrt, self.differentiable)
         if by is None or not self.prepare(embeddings, arrays[self.embeddings :], &call):

@@ -702,10 +702,7 @@ cdef class Rowwise:
         call.has_labels = integral and has_shape(y, &call.space)
         return call.has_labels and describe(&call.space, y, &call.labels)
 
-    def quick(
-        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
-        object grad_output=None, object out=None, str curvature="exact"
-    ):
+    def quick(self, tuple arrays, bint with_value, int order, dict options):
         """What a method gives for a usual call with labels inside of the classes, and None for any other.
 
         `order`: 0 for the value alone, 1 with the gradient by the input, 2 with the Hessian. Usual arrays: see
@@ -717,6 +714,10 @@ cdef class Rowwise:
         cdef tuple replaceable = (), others = ()
         cdef list results = None
         cdef int behind, k, type_number
+        sample_weight = wrt = grad_output = out = None
+        if options:
+            sample_weight, grad_output = options.get("sample_weight"), options.get("grad_output")
+            wrt, out = options.get("wrt"), options.get("out")
         if wrt is not None and wrt != "input":
             return None
         if type(arrays[0]) is not cnp.ndarray or type(arrays[1]) is not cnp.ndarray:
@@ -740,7 +741,7 @@ cdef class Rowwise:
         if out is not None:
             replaceable, others = (x,), (y, sample_weight, grad_output)
         type_number = cnp.PyArray_TYPE(x)
-        set_curvature(curvature, type_number, &call.settings.curvature, &call.settings.floor)
+        set_curvature(options.get("curvature", "exact"), type_number, &call.settings.curvature, &call.settings.floor)
         value = None
         if self.reduction == NONE and with_value:
             value = value_array(

@@ -237,6 +237,7 @@ cdef enum:
 cdef int reduction_code(str reduction) except -1
 cdef int set_curvature(str curvature, int type_number, lf_curvature *code, double *floor) except -1
 cdef tuple chosen(object wrt, dict places)
+cdef bint asks_nothing(dict options, str but=*)
 
 cdef inline Py_ssize_t padded(Py_ssize_t bytes) noexcept nogil:
     """Whole cache lines."""

@@ -117,6 +117,14 @@ cdef int set_curvature(str curvature, int type_number, lf_curvature *code, doubl
     return 0
 
 
+cdef bint asks_nothing(dict options, str but=None):
+    """Whether all options have their defaults, one of them aside."""
+    for name, value in options.items():
+        if name != but and value is not None and not (name == "curvature" and value == "exact"):
+            return False
+    return True
+
+
 cdef tuple chosen(object wrt, dict places):
     """The places of the arrays to differentiate by; None if these are not different names that have one."""
     cdef list found = []
@@ -407,7 +415,7 @@ cdef void settle(Space *space, int itemsize, bint in_order) noexcept:
     used in place.
     """
     cdef lf_array *array
-    cdef int i
+    cdef int axis, i
     if space.plain:
         space.ndim = 1
         space.shape[0] = space.size
@@ -421,7 +429,10 @@ cdef void settle(Space *space, int itemsize, bint in_order) noexcept:
         array = space.arrays[i]
         array.ndim = space.ndim
         array.shape = space.shape
-        array.direct = space.ndim == 1 and array.strides[0] == itemsize and native(array, itemsize)
+        array.direct = array.strides[space.ndim - 1] == itemsize and native(array, itemsize)
+        for axis in range(space.ndim - 1):
+            if array.strides[axis] != array.strides[axis + 1] * space.shape[axis + 1]:
+                array.direct = False
 
 
 # ---- weights -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from lossfast._drivers.runtime cimport (
     NONE,
     Frames,
     answer,
+    asks_nothing,
     describe_frames,
     frames_of,
     lf_ctc,
@@ -338,10 +339,7 @@ cdef class CTC:
             NULL if columns is None else <int32_t *> cnp.PyArray_DATA(column_classes),
         )
 
-    def quick(
-        self, tuple arrays, bint with_value, int order, object sample_weight=None, object wrt=None,
-        object grad_output=None, object out=None, str curvature="exact"
-    ):
+    def quick(self, tuple arrays, bint with_value, int order, dict options):
         """Value and gradient, as the method asks for them, of plain arrays; None where there is more to do.
 
         Plain: native float arrays in C order with integers beside them that are all in bounds, and no weights. `out`:
@@ -356,9 +354,8 @@ cdef class CTC:
         cdef double denominator = 1.0
         cdef int itemsize, k
         cdef Py_ssize_t n
-        if self.sparse or order > 1 or sample_weight is not None or grad_output is not None:
-            return None
-        if wrt is not None or order == 0 and out is not None:
+        out = options.get("out") if order else None
+        if self.sparse or order > 1 or not asks_nothing(options, None if out is None else "out"):
             return None
         for k in range(4):
             if type(arrays[k]) is not cnp.ndarray or k > 0 and not cnp.PyArray_ISINTEGER(arrays[k]):
