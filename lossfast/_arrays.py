@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from lossfast._drivers.runtime import readable
+from lossfast._drivers.runtime import apart, identical, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +42,7 @@ def as_array(value: ArrayLike, name: str) -> Array:
 
 def as_arrays(values: Sequence[ArrayLike], names: Sequence[str]) -> dict[str, Array]:
     """The same of several, by their names."""
-    return {name: as_array(value, name) for value, name in zip(values, names, strict=True)}
+    return {name: as_array(values[place], name) for place, name in enumerate(names)}
 
 
 def as_operand(value: ArrayLike, name: str) -> Array:
@@ -53,7 +53,10 @@ def as_operand(value: ArrayLike, name: str) -> Array:
 
 def as_operands(arrays: dict[str, Array]) -> dict[str, Array]:
     """The same of arrays."""
-    return {name: as_operand(array, name) for name, array in arrays.items()}
+    for array in arrays.values():
+        if array.dtype.itemsize > 8:  # a long double: as_array refuses what else is not read
+            return {name: as_operand(a, name) for name, a in arrays.items()}
+    return arrays
 
 
 def as_labels(value: ArrayLike, name: str) -> Array:
@@ -66,7 +69,11 @@ def as_labels(value: ArrayLike, name: str) -> Array:
 
 def item_size(predictions: Sequence[Array]) -> int:
     """Bytes of the precision to compute in: float64 as soon as one prediction is float64, an integer or a bool."""
-    return 8 if any(p.dtype.kind in "biu" or p.dtype.itemsize >= 8 for p in predictions) else 4
+    for prediction in predictions:
+        dtype = prediction.dtype
+        if dtype.itemsize >= 8 or dtype.kind in "biu":
+            return 8
+    return 4
 
 
 def gradient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -78,20 +85,19 @@ def gradient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def joint_shape(arrays: dict[str, Array]) -> Shape:
     """The shape that the arrays broadcast to, which has to be one of theirs."""
-    shapes: dict[str, Shape] = {name: array.shape for name, array in arrays.items()}
-    first, *others = shapes.items()
-    if all(shape == first[1] for _, shape in others):
-        return first[1]
+    shapes: list[Shape] = [array.shape for array in arrays.values()]
+    lead = shapes[0]
+    if shapes.count(lead) == len(shapes):
+        return lead
     try:
-        joint = np.broadcast_shapes(*shapes.values())
+        joint = np.broadcast_shapes(*shapes)
     except ValueError:
         joint = None
-    if joint is not None and joint in shapes.values():
+    if joint is not None and joint in shapes:
         return joint
-    culprit, shape = next((name, shape) for name, shape in others if shape != first[1])
-    raise ValueError(
-        f"{culprit} has shape {shape}; expected {first[1]}, that of {first[0]}{_mend(culprit, shape, first[1])}"
-    )
+    first, *_ = arrays
+    culprit, shape = next((name, array.shape) for name, array in arrays.items() if array.shape != lead)
+    raise ValueError(f"{culprit} has shape {shape}; expected {lead}, that of {first}{_mend(culprit, shape, lead)}")
 
 
 def same_shape(name: str, shape: Shape, expected: Shape, of: str) -> None:
@@ -144,9 +150,11 @@ def checked_out(out: Any, name: str, shape: Shape, dtype: np.dtype[Any]) -> Arra
 
 def overlap(a: Array, b: Array) -> bool:
     """Whether two arrays share a byte; as good as yes where that takes long to find out."""
+    if not a.size or not b.size or apart(a, b):
+        return False
     effort: Any = 10_000
     try:
-        return np.may_share_memory(a, b) and np.shares_memory(a, b, max_work=effort)
+        return np.shares_memory(a, b, max_work=effort)
     except np.exceptions.TooHardError:
         return True
 
@@ -163,14 +171,7 @@ def separated(array: Array | None, outs: Sequence[Array], *, elementwise: bool =
     if array is None:
         return None
     for out in outs:
-        identical = (
-            elementwise
-            and out.ctypes.data == array.ctypes.data
-            and out.shape == array.shape
-            and out.strides == array.strides
-            and out.dtype.itemsize == array.dtype.itemsize
-        )
-        if not identical and overlap(out, array):
+        if not (elementwise and identical(out, array)) and overlap(out, array):
             return array.copy()
     return array
 

@@ -10,7 +10,7 @@ import numpy as np
 from lossfast import _arrays
 from lossfast._drivers.elementwise import Elementwise
 from lossfast._drivers.runtime import weight_sum
-from lossfast._loss import Loss, Request, batch_weight, caller_arrays, result_dtype
+from lossfast._loss import Loss, Request, batch_weight, caller_arrays, result_dtype, written_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -117,8 +117,12 @@ class ElementwiseLoss(Loss):
         dtype = result_dtype(itemsize, predictions)
         itemsize = self._computed_in(itemsize)
         floor, curvature = self._resolve_curvature(request.curvature, dtype)
-        wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self._differentiable())
-        extra = {name: _arrays.broadcastable(a, name, shape) for name, a in self._parameter_operands().items()}
+        wrt = self.predictions
+        if request.wrt is not None:
+            wrt = self._resolve_wrt(request.wrt, self.curved if request.order == 2 else self._differentiable())
+        extra = self._parameter_operands()
+        for name, array in extra.items():
+            _arrays.broadcastable(array, name, shape)
         weight = self._multiplier()
         if weight is not None:
             if self.multiplier_broadcasts:
@@ -129,7 +133,7 @@ class ElementwiseLoss(Loss):
 
         value = self._value_array(request, unreduced, dtype)
         arguments = {**originals, self.multiplier: weight}
-        grads, hesses = request.results(wrt, arguments, shape, dict.fromkeys(self.arrays, inner))
+        grads, hesses = request.results(wrt, arguments, shape, dict.fromkeys(self.arrays, inner) if inner else {})
         outs = caller_arrays(request, value, (*grads.values(), *hesses.values()))
         if outs:
             named = {name: _arrays.separated(a, outs, elementwise=a.shape == shape) for name, a in named.items()}
@@ -142,8 +146,8 @@ class ElementwiseLoss(Loss):
             if self.averages_last_axis:
                 sample_weight = None if sample_weight is None else sample_weight[..., np.newaxis]
                 cotangents = tuple(a[..., np.newaxis] for a in cotangents)
-            operands = (*named.values(), *extra.values())
-            multipliers = tuple(m for m in (weight, sample_weight) if m is not None)
+            names, operands = (*named, *extra), (*named.values(), *extra.values())
+            multipliers = tuple([m for m in (weight, sample_weight) if m is not None])
             nothing = (None,) * len(operands)
             call = (operands, shape, itemsize, multipliers)
             unweighted = None
@@ -161,8 +165,8 @@ class ElementwiseLoss(Loss):
                 floor,
                 curvature,
                 value,
-                tuple(grads[name].array if name in grads else None for name in (*named, *extra)),
-                tuple(hesses[name].array if name in hesses else None for name in (*named, *extra)),
+                written_arrays(grads, names) or nothing,
+                written_arrays(hesses, names) or nothing,
                 self.reduction != "none",
                 inner,
                 divisor,
@@ -188,10 +192,11 @@ class ElementwiseLoss(Loss):
         if self.reduction in ("none", "sum"):
             return 1.0
         size, own = math.prod(shape), weight if self.multiplier_in_mean else None
-        weights = tuple(w for w in (own, sample_weight) if w is not None)
-        total = float(weight_sum(weights, shape) if weights and size else size)
-        if own is not None and size:
-            total *= _unbroadcast(own, shape)
+        total = float(size)
+        if size and (own is not None or sample_weight is not None):
+            total = weight_sum(tuple([w for w in (own, sample_weight) if w is not None]), shape)
+            if own is not None:
+                total *= _unbroadcast(own, shape)
         return batch_weight(total, shape) if self.reduction == "batchmean" else total
 
     def _refuse_invalid(self, invalid: bool, arrays: dict[str, Array], request: Request) -> None:

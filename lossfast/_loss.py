@@ -432,7 +432,8 @@ class Request:
     def outs(self, names: tuple[str, ...]) -> list[list[Any]]:
         """The caller's result arrays: those of the gradients, then those of the Hessians; None where there is none."""
         if self.out is None or self.order == 0:
-            return [[None] * len(names)] * 2
+            nothing = [None] * len(names)
+            return [nothing, nothing]
         groups = (self.out,) if self.order < 2 else self.out
         if self.order == 2 and (not isinstance(groups, tuple) or len(groups) != 2):
             raise TypeError("out: expected (grad, hess)")
@@ -447,18 +448,19 @@ class Request:
     def results(
         self,
         wrt: tuple[str, ...],
-        arguments: Mapping[str, Array | None],
+        arguments: Mapping[str, Any],
         shape: Shape | None,
         inner: Mapping[str, int] = MappingProxyType({}),
     ) -> tuple[dict[str, Result], dict[str, Result]]:
         """Gradients and Hessians by name, each with the array that the kernel writes; for the rest see `Result`."""
-        groups: list[dict[str, Result]] = [{}, {}]
-        for group, outs in zip(groups[: self.order], self.outs(wrt), strict=False):
-            for name, out in zip(wrt, outs, strict=True):
-                argument = arguments[name]
-                assert argument is not None, name  # it is in wrt because it is there
-                group[name] = Result(argument, out, shape, self.shown.get(name), inner.get(name, 0))
-        return groups[0], groups[1]
+        outs = self.outs(wrt)
+        grads: dict[str, Result] = {}
+        hesses: dict[str, Result] = {}
+        for group, results in enumerate((grads, hesses)[: self.order]):
+            for place, name in enumerate(wrt):
+                out, shown = outs[group][place], self.shown.get(name)
+                results[name] = Result(arguments[name], out, shape, shown, inner.get(name, 0))
+        return grads, hesses
 
     def batched(self, shape: Shape) -> Request:
         """The same request for a batch of one whose input had this shape."""
@@ -468,8 +470,8 @@ class Request:
         """Values, gradients and Hessians in the form of the method that was called."""
         parts = [value] if self.value else []
         for group in (grads, hesses)[: self.order]:
-            finished = tuple(result.finish() for result in group.values())
-            parts.append(finished[0] if len(finished) == 1 else finished)
+            finished = [result.finish() for result in group.values()]
+            parts.append(finished[0] if len(finished) == 1 else tuple(finished))
         return parts[0] if len(parts) == 1 else tuple(parts)
 
 
@@ -478,6 +480,8 @@ class Request:
 
 class Result:
     """One derivative: the array that the kernel writes, and how it becomes the one that the caller gets."""
+
+    __slots__ = ("array", "dtype", "own", "shape", "shown")
 
     def __init__(self, argument: Array, out: Any, shape: Shape | None, shown: Shape | None, inner: int = 0) -> None:
         """`shape`: that of the unreduced loss, if the derivative is summed from there; `shown`: the caller's own.
@@ -511,6 +515,11 @@ class Result:
         return result if result.shape == self.shown else result.reshape(self.shown)
 
 
+def written_arrays(results: Mapping[str, Result], names: Iterable[str]) -> tuple[Array | None, ...]:
+    """What the kernel writes for arguments, None for those without a result; nothing if there are no results."""
+    return tuple([results[name].array if name in results else None for name in names]) if results else ()
+
+
 def caller_arrays(request: Request, value: Array | None, results: Iterable[Result]) -> list[Array]:
     """The caller's own arrays that are written, checked for sharing memory with each other."""
     if request.out is None:
@@ -538,8 +547,7 @@ def epsilon(dtype: np.dtype[Any]) -> float:
 
 def result_dtype(itemsize: int, predictions: Iterable[Array]) -> np.dtype[Any]:
     """The dtype of unreduced losses: that of the computation, or the half precision that all predictions have."""
-    dtypes = {_arrays.gradient_dtype(p.dtype) for p in predictions}
-    dtype = dtypes.pop()
-    if not dtypes and dtype.itemsize == 2:
+    dtype, *others = [_arrays.gradient_dtype(prediction.dtype) for prediction in predictions]
+    if dtype.itemsize == 2 and all(other == dtype for other in others):
         return dtype
     return _arrays.FLOAT32 if itemsize == 4 else _arrays.FLOAT64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import numbers
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -203,11 +202,12 @@ class GaussianNLLLoss(InputTargetVarLoss, ElementwiseLoss):
             if "var" in (wrt if isinstance(wrt, tuple | list) else (wrt,)):
                 raise ValueError(f"wrt = {wrt!r}: var is a number, a constant: give an array to differentiate by it")
             constant = np.asarray(var, f"f{_arrays.item_size([input])}")
-            return super()._evaluate((input, target, constant), dataclasses.replace(request, wrt=wrt))
+            request.wrt = wrt
+            return super()._evaluate((input, target, constant), request)
         var = _arrays.as_array(var, "var")
         laid_out = var.reshape(_var_shape(var.shape, input.shape))
         if laid_out.shape != var.shape:
-            request = dataclasses.replace(request, shown={"var": var.shape})
+            request.shown = {"var": var.shape}
         return super()._evaluate((input, target, laid_out), request)
 
     def definition(self, input: Array, target: Array, var: Array) -> tuple[Array, Array]:

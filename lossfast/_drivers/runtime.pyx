@@ -611,15 +611,15 @@ cdef void extent(cnp.ndarray array, uintptr_t *start, uintptr_t *end) noexcept:
     end[0] += cnp.PyArray_ITEMSIZE(array)
 
 
-cdef bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether arrays lie one behind the other in memory."""
+cpdef bint apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether arrays that are not empty lie one behind the other in memory."""
     cdef uintptr_t start, end, other_start, other_end
     extent(a, &start, &end)
     extent(b, &other_start, &other_end)
     return end <= other_start or other_end <= start
 
 
-cdef bint identical(cnp.ndarray a, cnp.ndarray b) noexcept:
+cpdef bint identical(cnp.ndarray a, cnp.ndarray b) noexcept:
     """Whether the elements of two arrays are the same cells of memory."""
     cdef int axis
     if (
