@@ -130,7 +130,7 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef const void *operands[4]
     cdef const void *factors[3]
     cdef void *outputs[9]
-    cdef int k, m
+    cdef int k, m, invalid
     if n > call.block_length:
         n = call.block_length
     bytes = padded(n * call.itemsize)
@@ -151,27 +151,33 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
                 outputs[k] = free_scratch
                 free_scratch += bytes
     if call.sum_loop != NULL:
-        if call.sum_loop(
+        invalid = call.sum_loop(
             n, operands, &call.settings, outputs[LF_OUT_GRAD], call.around_cache, &call.partials[LF_OUT_VALUE][index]
-        ):
-            call.invalid = True
-    elif call.loop(n, operands, &call.settings, outputs):
+        )
+    else:
+        invalid = call.loop(n, operands, &call.settings, outputs)
+        weigh(call, n, factors, outputs)
+        for k in range(LF_OUTPUTS):
+            if call.partials[k] != NULL:
+                call.partials[k][index] = table.sum(outputs[k], n)
+    if invalid:
         call.invalid = True  # every thread that writes writes the same
+    for k in range(LF_OUTPUTS):
+        if call.wanted[k] and not call.summed[k]:
+            table.scatter(&call.output[k], start, n, outputs[k])
+        elif call.wanted[k] and call.row <= call.block_length:
+            put_rows(call, k, start, n, <char *> outputs[k])
+
+
+cdef inline void weigh(Call *call, Py_ssize_t n, const void **factors, void **outputs) noexcept nogil:
+    """Multiply the values by the weights, and derivatives by the cotangent too."""
+    cdef int k, m
     for m in range(call.factors.weights + call.factors.cotangents):
         if m < call.factors.weights:
-            table.multiply(outputs[LF_OUT_VALUE], factors[m], n)
+            call.table.multiply(outputs[LF_OUT_VALUE], factors[m], n)
         for k in range(LF_OUT_GRAD, LF_OUTPUTS):
             if call.wanted[k]:
-                table.multiply(outputs[k], factors[m], n)
-    for k in range(LF_OUTPUTS):
-        if call.partials[k] != NULL and call.sum_loop == NULL:
-            call.partials[k][index] = table.sum(outputs[k], n)
-        if not call.wanted[k]:
-            continue
-        if not call.summed[k]:
-            table.scatter(&call.output[k], start, n, outputs[k])
-        elif call.row <= call.block_length:
-            put_rows(call, k, start, n, <char *> outputs[k])
+                call.table.multiply(outputs[k], factors[m], n)
 
 
 cdef void put_rows(Call *call, int k, Py_ssize_t start, Py_ssize_t n, char *values) noexcept nogil:

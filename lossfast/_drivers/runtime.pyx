@@ -511,15 +511,18 @@ cdef void add_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef Weights *weights = <Weights *> context
     cdef const lf_table *table = weights.table
     cdef Py_ssize_t start = index * LF_BLOCK, n = weights.space.size - start
-    cdef char *product = weights.memory.slots + thread * weights.memory.slot_bytes
-    cdef char *factor = product + weights.memory.slot_bytes // 2
-    cdef int k
+    cdef char *scratch = weights.memory.slots + thread * weights.memory.slot_bytes
+    cdef char *product = scratch + weights.memory.slot_bytes // 2
+    cdef const void *values
     if n > LF_BLOCK:
         n = LF_BLOCK
-    table.fill(product, n, 1.0)
-    for k in range(weights.space.count):
-        table.multiply(product, table.gather(&weights.weight[k], start, n, factor), n)
-    weights.partials[index] = table.sum(product, n)
+    values = table.gather(&weights.weight[0], start, n, scratch)
+    if weights.space.count > 1:
+        table.fill(product, n, 1.0)
+        table.multiply(product, values, n)
+        table.multiply(product, table.gather(&weights.weight[1], start, n, scratch), n)
+        values = product
+    weights.partials[index] = table.sum(values, n)
 
 
 cdef int weigh(const Space *space, tuple arrays, double *sum) except -1:
@@ -527,16 +530,18 @@ cdef int weigh(const Space *space, tuple arrays, double *sum) except -1:
     cdef Weights call
     cdef char small[SMALL]
     cdef Py_ssize_t longest, blocks = (space.size + LF_BLOCK - 1) // LF_BLOCK
-    cdef int threads = team(<double> space.size, blocks)
+    cdef int threads = team(<double> space.size, blocks), itemsize = 8
     cdef cnp.ndarray weight
     set_space(&call.space, space.ndim, space.shape)
     for weight in arrays:
         if not describe(&call.space, weight, &call.weight[call.space.count]):
             return 0
-    settle(&call.space, 8, False)
-    call.table = table_of(8)
+    if len(arrays) == 1 and LF_FLOAT16 <= call.weight[0].kind <= LF_FLOAT32:
+        itemsize = 4  # exact: sums are float64 always
+    settle(&call.space, itemsize, False)
+    call.table = table_of(itemsize)
     longest = min(space.size, <Py_ssize_t> LF_BLOCK)
-    allocate(&call.memory, threads, 2 * padded(longest * 8), blocks * <Py_ssize_t> sizeof(double), small)
+    allocate(&call.memory, threads, 2 * padded(longest * itemsize), blocks * <Py_ssize_t> sizeof(double), small)
     call.partials = <double *> call.memory.rest
     run_unlocked(threads, blocks, add_block, &call, space.size)
     sum[0] = total(call.partials, blocks)
