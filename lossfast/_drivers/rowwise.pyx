@@ -349,6 +349,13 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         table.scatter(&call.value, start, n, values)
 
 
+cdef inline Py_ssize_t elements_per_row(Call *call) noexcept nogil:
+    """How many elements of a row are read or written, at least one; what is scattered counts as more."""
+    if call.kernel.label_alone and not (call.used[LF_GRAD] or call.used[LF_HESS]):
+        return min(call.settings.classes, 8) or 1
+    return call.settings.classes or 1
+
+
 cdef void plan(Call *call) noexcept:
     """Lanes or rows, and how many rows to a block; every choice follows from shapes and layouts alone."""
     cdef lf_array *input = &call.tables[LF_INPUT]
@@ -385,7 +392,7 @@ cdef void plan(Call *call) noexcept:
             call.tile -= LF_LANE_MULTIPLE
         call.crossing = not across
     else:
-        call.tile = BLOCK_ELEMENTS // (classes if classes > 0 else 1)
+        call.tile = BLOCK_ELEMENTS // elements_per_row(call)
         if call.tile < 1:
             call.tile = 1
         if call.tile > 1024:
@@ -423,7 +430,7 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     settle(&call.space, call.itemsize, False)
     call.rows = call.space.size
     plan(call)
-    threads = team(call.rows * classes * COST * (call.itemsize >> 2), call.blocks)
+    threads = team(call.rows * elements_per_row(call) * COST * (call.itemsize >> 2), call.blocks)
     lanes = lane_stride(call.tile) if call.in_lanes else 1
     row_bytes = padded(call.tile * call.itemsize)
     # a copy of every table and one row, where not all of them are used as they stand

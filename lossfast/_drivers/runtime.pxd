@@ -84,6 +84,7 @@ cdef extern from "abi.h" nogil:
         lf_rowwise_kernel lanes
         Py_ssize_t few_classes
         int scratch
+        int label_alone
 
     enum:
         LF_MAX_EMBEDDINGS

@@ -128,6 +128,7 @@ typedef struct {
     lf_rowwise_kernel lanes; /* rows in lanes: vectors across the rows; NULL: row after row, whatever the layout */
     ptrdiff_t few_classes;   /* so many classes or fewer are better off in lanes, transposed if need be */
     int scratch;             /* tables of working memory, with a REAL for every class and lane */
+    int label_alone;         /* of a row its label's class is all that is read */
 } lf_rowwise;
 
 /* ---- pairwise losses: one loss per row of embeddings that are compared with each other ----------------------- */

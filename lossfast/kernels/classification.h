@@ -91,7 +91,7 @@ static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
 }
 
 /* So many rows ahead a label's number is fetched. */
-enum { NLL_AHEAD = 16 };
+enum { NLL_AHEAD = 32 };
 
 /* Gradients of zeros, at once where rows lie side by side. */
 static void clear_rows(const lf_rows *rows, ptrdiff_t classes) {
@@ -107,38 +107,30 @@ static void clear_rows(const lf_rows *rows, ptrdiff_t classes) {
 }
 
 static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
-    REAL at_label[LF_LANES], nan_or_zero[LF_LANES];
-    for (ptrdiff_t start = 0; start < rows->lanes; start += LF_LANES) {
-        const ptrdiff_t left = rows->lanes - start, count = left < LF_LANES ? left : LF_LANES;
-        const lf_rows some = some_rows(rows, start, count);
-        const int32_t *labels = some.label;
-        const REAL *scale = some.scale;
-        REAL *value = some.value;
-        for (ptrdiff_t l = 0; l < count; l++) {
-            const ptrdiff_t label = labels[l], ahead = l + NLL_AHEAD;
-            if (ahead < count && labels[ahead] >= 0)
-                __builtin_prefetch(ROW(&some, input, LF_INPUT, ahead) + labels[ahead]);
-            const REAL weight = label < 0 ? R(0.0) : class_weight(settings, label);
-            const REAL log_prob = label < 0 ? R(0.0) : ROW(&some, input, LF_INPUT, l)[label];
-            value[l] = label < 0 ? R(0.0) : -weight * log_prob;
-            nan_or_zero[l] = log_prob == log_prob ? R(0.0) : log_prob;
-            at_label[l] = -weight * scale[l] + nan_or_zero[l];
-        }
-        if (rows->grad) /* which the input may be */
-            clear_rows(&some, settings->classes);
-        for (ptrdiff_t l = 0; rows->grad && l < count; l++)
-            if (labels[l] >= 0)
-                ROW(&some, grad, LF_GRAD, l)[labels[l]] = at_label[l];
-        for (ptrdiff_t l = 0; rows->hess && l < count; l++) {
-            REAL *hess = ROW(&some, hess, LF_HESS, l);
-            fill(hess, settings->classes, labels[l] < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
-            if (labels[l] >= 0)
-                hess[labels[l]] += nan_or_zero[l];
-        }
+    const ptrdiff_t n = rows->lanes, next = rows->next[LF_INPUT];
+    const int32_t *labels = rows->label;
+    const REAL *x = rows->input, *scale = rows->scale;
+    REAL *value = rows->value;
+    for (ptrdiff_t l = 0; l < n; l++) {
+        const ptrdiff_t ahead = l + NLL_AHEAD < n ? l + NLL_AHEAD : l;
+        __builtin_prefetch(x + ahead * next + (labels[ahead] < 0 ? 0 : labels[ahead]));
+        value[l] = labels[l] < 0 ? R(0.0) : -class_weight(settings, labels[l]) * x[l * next + labels[l]];
+    }
+    if (rows->grad) /* which the input may be */
+        clear_rows(rows, settings->classes);
+    for (ptrdiff_t l = 0; rows->grad && l < n; l++)
+        if (labels[l] >= 0)
+            ROW(rows, grad, LF_GRAD, l)
+            [labels[l]] = -class_weight(settings, labels[l]) * scale[l] + NAN_OF(value[l], value[l]);
+    for (ptrdiff_t l = 0; rows->hess && l < n; l++) {
+        REAL *hess = ROW(rows, hess, LF_HESS, l);
+        fill(hess, settings->classes, labels[l] < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
+        if (labels[l] >= 0)
+            hess[labels[l]] += NAN_OF(value[l], value[l]);
     }
 }
 
-ROWWISE(nll, .lanes = nll_lanes)
+ROWWISE(nll, .lanes = nll_lanes, .label_alone = 1)
 
 /* ---- cross entropy ------------------------------------------------------------------------------------------- */
 
