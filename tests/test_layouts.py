@@ -1,5 +1,6 @@
 """Any layout, byte order and dtype gives what the plain contiguous arrays give."""
 
+import dataclasses
 import itertools
 import warnings
 
@@ -542,6 +543,37 @@ def test_results_around_the_cache(case, rng):
     for start in (0, n // 2 - 5, n - 10000):
         part = each.grad(x[start : start + 10000], t[start : start + 10000])
         np.testing.assert_allclose(grad[start : start + 10000] * np.float32(n), part, rtol=1e-6)
+
+
+@pytest.mark.parametrize("case", [c for c in ONE_EACH if c.rowwise and not c.lists], ids=str)
+def test_rows_around_the_cache(case, rng):
+    """Large gradients of rows take other stores: the bits of some of their rows alone, at any alignment."""
+    loss, classes = case.reduced("sum"), 1001
+    rows = (33 << 20) // (4 * classes)
+    few = dataclasses.replace(case, form=Form(length=classes)).arrays(rng, 50 * classes, np.float32)
+    many = [np.resize(array, (rows, *array.shape[1:])) for array in few]
+    _, expected = loss.value_and_grad(*few)
+    _, grad = loss.value_and_grad(*many)
+    out = np.empty(rows * classes + 3, np.float32)[3:].reshape(rows, classes)
+    loss.value_and_grad(*many, out=out)
+    for start in (0, rows // 100 * 50):
+        assert_bits(grad[start : start + 50], expected, str(case))
+    assert_bits(out, grad, str(case))
+
+
+@pytest.mark.parametrize("case", [c for c in ONE_EACH if c.rowwise and not c.lists], ids=str)
+@pytest.mark.parametrize("classes", [1, 15, 16, 17, 61, 64, 100, 112, 1000, 1024, 1025, 2049])
+def test_rows_of_a_wider_array(case, classes, rng):
+    """Gradients that begin anywhere, of whole vectors or not: nothing beside them is written."""
+    loss = case.reduced("sum")
+    arrays = dataclasses.replace(case, form=Form(length=classes)).arrays(rng, 37 * classes, np.float32)
+    _, expected = loss.value_and_grad(*arrays)
+    for start, width in ((0, classes + 16), (3, classes + 29)):
+        out = np.full((37, width), np.float32(7))
+        loss.value_and_grad(*arrays, out=out[:, start : start + classes])
+        assert_bits(out[:, start : start + classes], expected, str(case))
+        assert (out[:, :start] == 7).all()
+        assert (out[:, start + classes :] == 7).all()
 
 
 # ---- rows that are aligned in part, results side by side ------------------------------------------------------------
