@@ -121,7 +121,7 @@ static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
     for (ptrdiff_t l = 0; rows->grad && l < n; l++)
         if (labels[l] >= 0)
             ROW(rows, grad, LF_GRAD, l)
-            [labels[l]] = -class_weight(settings, labels[l]) * scale[l] + NAN_OF(value[l], value[l]);
+    [labels[l]] = -class_weight(settings, labels[l]) * scale[l] + NAN_OF(value[l], value[l]);
     for (ptrdiff_t l = 0; rows->hess && l < n; l++) {
         REAL *hess = ROW(rows, hess, LF_HESS, l);
         fill(hess, settings->classes, labels[l] < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
