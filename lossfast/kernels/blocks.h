@@ -135,9 +135,9 @@ static void store(lf_kind kind, int swapped, char *to, ptrdiff_t stride, ptrdiff
 
 /* ---- a block of an array of any layout ----------------------------------------------------------------------- */
 
-/* Calls RUN(pointer, stride, count, done) for every run along the last axis of [start, start + n). */
-#define LF_FOR_RUNS(array, start, n, RUN)                                                                              \
-    const int last = (array)->ndim - 1;                                                                                \
+/* Calls RUN(pointer, stride, count, done) for every run along the last of the first axes of [start, start + n). */
+#define LF_FOR_RUNS(array, axes, start, n, RUN)                                                                        \
+    const int last = (axes) - 1;                                                                                       \
     ptrdiff_t index[LF_MAX_DIMS], rest = (start), done = 0;                                                            \
     char *pointer = (array)->data;                                                                                     \
     for (int axis = last; axis >= 0; axis--) {                                                                         \
@@ -160,12 +160,43 @@ static void store(lf_kind kind, int swapped, char *to, ptrdiff_t stride, ptrdiff
         }                                                                                                              \
     }
 
+/* Along the first axes, as if they were all. What is repeated is loaded once. */
+static void gather_axes(const lf_array *array, int axes, ptrdiff_t start, ptrdiff_t n, REAL *to) {
+    if (axes == 0) {
+        load(array->kind, array->swapped, array->data, 0, 1, to);
+        return;
+    }
+    const ptrdiff_t length = array->shape[axes - 1];
+    if (array->strides[axes - 1] == 0) {
+        /* Each element of the other axes fills a run: they wait behind, where no run ends before they are read. */
+        const ptrdiff_t first = start / length, runs = (start + n - 1) / length - first + 1;
+        const REAL *waiting = to + n - runs;
+        gather_axes(array, axes - 1, first, runs, to + n - runs);
+        for (ptrdiff_t run = 0, i = 0; run < runs; run++) {
+            const ptrdiff_t whole = (first + run + 1) * length - start, end = whole < n ? whole : n;
+            const REAL x = waiting[run];
+            for (; i < end; i++)
+                to[i] = x;
+        }
+        return;
+    }
+    int repeating = 0;
+    ptrdiff_t period = 1;
+    while (array->strides[repeating] == 0)
+        repeating++;
+    for (int axis = repeating; axis < axes; axis++)
+        period *= array->shape[axis];
+    const ptrdiff_t once = repeating && period < n ? period : n;
+#define LF_LOAD_RUN(kind, swapped, pointer, stride, count, done) load(kind, swapped, pointer, stride, count, to + done)
+    LF_FOR_RUNS(array, axes, start, once, LF_LOAD_RUN)
+    for (ptrdiff_t filled = once; filled < n; filled *= 2)
+        memcpy(to + filled, to, (size_t)(filled < n - filled ? filled : n - filled) * sizeof(REAL));
+}
+
 static const void *gather(const lf_array *array, ptrdiff_t start, ptrdiff_t n, void *scratch) {
-    REAL *to = scratch;
     if (array->direct)
         return (const REAL *)array->data + start;
-#define LF_LOAD_RUN(kind, swapped, pointer, stride, count, done) load(kind, swapped, pointer, stride, count, to + done)
-    LF_FOR_RUNS(array, start, n, LF_LOAD_RUN)
+    gather_axes(array, array->ndim, start, n, scratch);
     return scratch;
 }
 
@@ -206,7 +237,7 @@ static void load_labels(lf_kind kind, int swapped, const char *from, ptrdiff_t s
 static void gather_labels(const lf_array *array, ptrdiff_t start, ptrdiff_t n, int64_t *labels) {
 #define LF_LABEL_RUN(kind, swapped, pointer, stride, count, done)                                                      \
     load_labels(kind, swapped, pointer, stride, count, labels + done)
-    LF_FOR_RUNS(array, start, n, LF_LABEL_RUN)
+    LF_FOR_RUNS(array, array->ndim, start, n, LF_LABEL_RUN)
 }
 
 /* A label outside makes one of two differences negative, also where it wraps around; without a branch this is a vector
@@ -253,7 +284,7 @@ static void scatter(const lf_array *array, ptrdiff_t start, ptrdiff_t n, const v
     }
 #define LF_STORE_RUN(kind, swapped, pointer, stride, count, done)                                                      \
     store(kind, swapped, pointer, stride, count, from + done)
-    LF_FOR_RUNS(array, start, n, LF_STORE_RUN)
+    LF_FOR_RUNS(array, array->ndim, start, n, LF_STORE_RUN)
 }
 
 /* Four numbers; compilers make no shuffles of a loop over rows and columns. */
