@@ -229,7 +229,9 @@ cdef void choose_sum_loop(Call *call, bint summed) noexcept nogil:
     """Keep the loop that adds up the values only where nothing else is done with them."""
     cdef lf_array *grad = &call.output[LF_OUT_GRAD]
     cdef int k
-    if not summed or call.wanted[LF_OUT_VALUE] or call.factors.weights + call.factors.cotangents:
+    if not summed or call.wanted[LF_OUT_VALUE] or call.summed[LF_OUT_GRAD]:
+        call.sum_loop = NULL
+    if call.factors.weights + call.factors.cotangents:
         call.sum_loop = NULL
     if call.sum_loop == NULL:
         return
@@ -335,8 +337,8 @@ cdef class Elementwise:
         tuple parameters=(),
         *,
         tuple predictions=(0,),
-        dict differentiable={},
-        dict curved={},
+        dict differentiable=None,
+        dict curved=None,
         tuple behind=(),
         object weight=None,
         bint weight_in_mean=False,
@@ -365,8 +367,8 @@ cdef class Elementwise:
             raise TypeError(f"{name!r} takes {table.elementwise[self.index].parameters} parameters: {parameters}")
         for k in range(LF_MAX_PARAMETERS):
             self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
-        self.differentiable = differentiable
-        self.curved = curved
+        self.differentiable = differentiable or {}
+        self.curved = curved or {}
         self.behind = behind
         self.weight = weight
         self.weight_in_mean = weight_in_mean
@@ -472,7 +474,7 @@ cdef class Elementwise:
         """
         cdef Call call
         cdef double denominator, value_sum = 0.0
-        cdef tuple by = self.predictions, predictions, replaceable = (), others = ()
+        cdef tuple by = self.predictions, replaceable = (), others = ()
         cdef list results = None
         cdef int type_number = 0, k
         sample_weight = wrt = grad_output = out = None

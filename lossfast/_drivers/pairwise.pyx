@@ -230,7 +230,7 @@ cdef class Pairwise:
         str name,
         tuple parameters=(),
         *,
-        dict differentiable={},
+        dict differentiable=None,
         int most_axes=64,
         bint has_domain=False,
         str reduction="sum",
@@ -242,7 +242,7 @@ cdef class Pairwise:
         cdef bytes wanted = name.encode()
         cdef int k
         self.name = name
-        self.differentiable = differentiable
+        self.differentiable = differentiable or {}
         self.most_axes = most_axes
         self.has_domain = has_domain
         self.reduction = reduction_code(reduction)
