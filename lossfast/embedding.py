@@ -222,11 +222,14 @@ class DistanceContrastiveLoss(InputTargetLoss, ElementwiseLoss):
     curved = ("input",)
     domains: ClassVar = {"target": Interval(0.0, 1.0)}
     domain_hint = ": it is 1 for similar pairs and 0 for others"
-    kernel_parameters = ("margin", "factor", "squared")
+    kernel_parameters = ("margin", "factor")
 
     margin: float = number(default=1.0, domain=Interval(low=0.0))
     factor: float = number(default=1.0)
     squared: bool = flag(default=True)
+
+    def _kernel_name(self) -> str:
+        return self.kernel + "_squared" * self.squared
 
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:
         """Compute the unreduced loss."""

@@ -26,7 +26,7 @@ ELEMENTWISE(bce, (input, target), ()) {
                    .grad = {(x - t) / AT_LEAST(product, (REAL)1e-12f), log_ratio},
                    .hess = {TERM(t, R(1.0) / (x * x)) + TERM(u, R(1.0) / (y * y)), NAN_OF(x, t)},
                    .fisher = {R(1.0) / product + NAN_OF(t, t), NAN_OF(x, t)},
-                   .invalid = (product < R(0.0)) | (t * u < R(0.0))};
+                   .invalid = NONZERO_IF(product < R(0.0)) | NONZERO_IF(t * u < R(0.0))}; /* beyond 0 or 1 */
 }
 
 /* (1 - t) softplus(x) + w t softplus(-x) with softplus(x) = max(x, 0) + log(1 + e), e = e^-|x|; the derivative is

@@ -168,7 +168,7 @@ static ptrdiff_t greedy_class(const REAL *x, ptrdiff_t n) {
     IREAL nan = 0;
 #pragma omp simd reduction(| : nan)
     for (ptrdiff_t c = 0; c < n; c++)
-        nan |= x[c] != x[c];
+        nan |= NONZERO_IF(x[c] != x[c]);
     if (!nan)
         return row_argmax(x, n, max);
     ptrdiff_t first = 0;
@@ -321,18 +321,17 @@ static ALWAYS_INLINE void search_move(CANDIDATES to, ptrdiff_t at, CANDIDATES fr
 
 /* RUN candidates or fewer, from `start` on. */
 static void search_sort_run(CANDIDATES from, CANDIDATES to, ptrdiff_t start, ptrdiff_t count) {
-    REAL x[RUN];
-    IREAL place[RUN] = {0};
+    REAL x[RUN], order[RUN], place[RUN] = {0}; /* numbers all: of integers and doubles SSE2 makes no vectors */
     for (int i = 0; i < RUN; i++)
-        x[i] = i < count ? from.log_prob[start + i] : -REAL_INF;
+        x[i] = i < count ? from.log_prob[start + i] : -REAL_INF, order[i] = (REAL)i;
     for (int j = 0; j < (int)count; j++) {
-        const REAL other = x[j];
+        const REAL other = x[j], earlier = (REAL)j;
 #pragma omp simd
         for (int i = 0; i < RUN; i++)
-            place[i] -= j < i ? -(IREAL)(other >= x[i]) : -(IREAL)(other > x[i]);
+            place[i] += (other > x[i]) | ((other == x[i]) & (earlier < order[i])) ? R(1.0) : R(0.0);
     }
     for (ptrdiff_t i = 0; i < count; i++)
-        search_move(to, start + place[i], from, start + i);
+        search_move(to, start + (ptrdiff_t)place[i], from, start + i);
 }
 
 /* Two runs that are neighbours. */
@@ -395,22 +394,25 @@ static void search_prolong(SEARCH *s, ptrdiff_t class, REAL log_prob) {
 /* Classes that are looked at together: a bit for each. */
 enum { LOOK = 4 * LF_ROW_LANES };
 
-/* Which of LOOK classes are probable enough; and whether one is no probability. */
+/* Which of LOOK classes are probable enough; and whether one is no probability. Half of the bits at a time are added up
+ * as a number, without rounding: of doubles and integers SSE2 makes no vectors. */
 static UREAL search_look(const REAL *x, REAL least, int *bad) {
-    static const UREAL bit[LF_ROW_LANES] = {1,     2,     4,     8,     0x10,   0x20,   0x40,   0x80,
-                                            0x100, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000, 0x8000};
-    UREAL found[LF_ROW_LANES] = {0}, improper[LF_ROW_LANES] = {0}, all = 0, any = 0;
-    for (int group = 0; group < LOOK / LF_ROW_LANES; group++) {
-#pragma omp simd
+    static const REAL bit[LF_ROW_LANES] = {0x1p0, 0x1p1, 0x1p2,  0x1p3,  0x1p4,  0x1p5,  0x1p6,  0x1p7,
+                                           0x1p8, 0x1p9, 0x1p10, 0x1p11, 0x1p12, 0x1p13, 0x1p14, 0x1p15};
+    UREAL all = 0;
+    REAL improper = R(0.0);
+    for (int half = 0; half < 2; half++, x += LOOK / 2) {
+        REAL found = R(0.0);
+#pragma omp simd reduction(+ : found, improper)
         for (int lane = 0; lane < LF_ROW_LANES; lane++) {
-            const REAL y = x[group * LF_ROW_LANES + lane];
-            found[lane] |= (bit[lane] & -(UREAL)(y >= least)) << (group * LF_ROW_LANES);
-            improper[lane] |= !(y < REAL_INF);
+            const REAL y = x[lane], z = x[lane + LF_ROW_LANES], low = y >= least ? bit[lane] : R(0.0);
+            const REAL high = z >= least ? bit[lane] : R(0.0);
+            found += low + high * R(0x1p16);
+            improper += (y < REAL_INF) & (z < REAL_INF) ? R(0.0) : R(1.0);
         }
+        all |= (UREAL)(IREAL)found << (half * LOOK / 2);
     }
-    for (int lane = 0; lane < LF_ROW_LANES; lane++)
-        all |= found[lane], any |= improper[lane];
-    *bad |= any != 0;
+    *bad |= improper != R(0.0);
     return all;
 }
 

@@ -100,8 +100,7 @@ ELEMENTWISE(gaussian_nll, (input, target, var), (eps, full)) {
                    .grad = {z, -z, R(0.5) * inverse * (R(1.0) - excess)},
                    .hess = {by_input, by_input, inverse * (inverse * (excess - R(0.5)))},
                    .fisher = {by_input, by_input, R(0.5) * inverse * inverse + nan_or_zero},
-                   /* by way of a REAL: SSE2 cannot make 64-bit integers of a comparison */
-                   .invalid = (IREAL)bits_of(var < R(0.0) ? R(1.0) : R(0.0))};
+                   .invalid = NONZERO_IF(var < R(0.0))};
 }
 
 #endif

@@ -7,7 +7,7 @@
  * have the same bits whichever of them are asked for. Write it without branches: ternaries become vector selects.
  *
  * Members left out are 0: .grad and .hess per operand, .fisher and .majorizer where the loss has them (also per
- * operand), .invalid where an operand is outside of the domain (NaN is not). */
+ * operand), .invalid = NONZERO_IF(…) | NONZERO_IF(…) where an operand is outside of the domain (NaN is not). */
 #ifndef LF_ELEMENTWISE_H
 #define LF_ELEMENTWISE_H
 
@@ -68,11 +68,14 @@ typedef struct {
                             void *const *outputs) {                                                                    \
         LF_LOOP_INPUTS(OPERANDS)                                                                                       \
         const REAL floor_ = (REAL)settings->floor;                                                                     \
-        const lf_curvature curvature = settings->curvature;                                                            \
+        const UREAL fisher = mask_of(settings->curvature == LF_FISHER),                                                \
+                    exact = mask_of(settings->curvature == LF_EXACT),                                                  \
+                    majorizer = mask_of(settings->curvature == LF_MAJORIZER);                                          \
         REAL *value = outputs[LF_OUT_VALUE], *g0 = outputs[LF_OUT_GRAD], *h0 = outputs[LF_OUT_HESS];                   \
         REAL *g1 = outputs[LF_OUT_GRAD + 1], *g2 = outputs[LF_OUT_GRAD + 2], *g3 = outputs[LF_OUT_GRAD + 3],           \
              *h1 = outputs[LF_OUT_HESS + 1], *h2 = outputs[LF_OUT_HESS + 2], *h3 = outputs[LF_OUT_HESS + 3];           \
-        (void)floor_, (void)curvature, (void)g0, (void)g1, (void)g2, (void)g3, (void)h0, (void)h1, (void)h2, (void)h3; \
+        (void)floor_, (void)fisher, (void)majorizer, (void)exact, (void)g0, (void)g1, (void)g2, (void)g3, (void)h0,    \
+            (void)h1, (void)h2, (void)h3;                                                                              \
         IREAL invalid = 0;                                                                                             \
         _Pragma("omp simd reduction(| : invalid)") for (ptrdiff_t i = 0; i < n; i++) {                                 \
             const POINT point = name##_point((REAL)0 LF_LOADS OPERANDS LF_SETTINGS PARAMETERS);                        \
@@ -150,15 +153,14 @@ typedef struct {
         g##k[i] = point.grad[k] * scale;
 #define LF_STORE_GRADS LF_STORE_GRAD_OF(0) LF_STORE_GRAD_OF(1) LF_STORE_GRAD_OF(2) LF_STORE_GRAD_OF(3)
 #define LF_STORE_GRAD_HESS LF_STORE_GRAD h0[i] = AT_LEAST(point.hess[0], floor_) * scale;
+#define LF_HESS(x) (AT_LEAST(x, floor_) * scale)
 #define LF_STORE_OPERAND(k)                                                                                            \
     if (K > k) {                                                                                                       \
-        const REAL hess = curvature == LF_FISHER       ? point.fisher[k]                                               \
-                          : curvature == LF_MAJORIZER  ? point.majorizer[k]                                            \
-                          : curvature == LF_EXACT      ? point.hess[k]                                                 \
-                          : point.value == point.value ? R(1.0)                                                        \
-                                                       : point.value;                                                  \
+        const REAL unit = point.value == point.value ? R(1.0) : point.value;                                           \
         g##k[i] = point.grad[k] * scale;                                                                               \
-        h##k[i] = AT_LEAST(hess, floor_) * scale;                                                                      \
+        h##k[i] = either(                                                                                              \
+            fisher, LF_HESS(point.fisher[k]),                                                                          \
+            either(majorizer, LF_HESS(point.majorizer[k]), either(exact, LF_HESS(point.hess[k]), LF_HESS(unit))));     \
     }
 #define LF_STORE_EVERYTHING LF_STORE_OPERAND(0) LF_STORE_OPERAND(1) LF_STORE_OPERAND(2) LF_STORE_OPERAND(3)
 

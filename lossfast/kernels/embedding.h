@@ -53,9 +53,11 @@ typedef struct {
     double eps, p;
 } POINTS;
 
-/* `sum` is over the features and of what the metric adds up, each multiplied by `scale` (for POWER: divided). */
+/* `sum` is over the features and of what the metric adds up, each multiplied by `scale` (for POWER: divided); `power`
+ * is the exponent of its derivative. */
 typedef struct {
     double value, scale, sum;
+    REAL power;
 } DISTANCE;
 
 static ALWAYS_INLINE double difference(const POINTS *points, ptrdiff_t i) {
@@ -126,7 +128,7 @@ static double sum_of_powers(const POINTS *points, double extreme) {
 }
 
 static ALWAYS_INLINE DISTANCE distance(METRIC metric, const POINTS *points) {
-    DISTANCE d = {.scale = 1.0};
+    DISTANCE d = {.scale = 1.0, .power = finite_power(points->p - 1.0)};
     switch (metric) {
     case MANHATTAN:
         d.value = sum_of_sizes(points);
@@ -195,7 +197,7 @@ static ALWAYS_INLINE double direction(METRIC metric, const POINTS *points, ptrdi
     case DIFFERING:
         return 0.0;
     case POWER:
-        size = (double)part_to_the(part_of(e, d->scale), finite_power(points->p - 1.0));
+        size = (double)part_to_the(part_of(e, d->scale), d->power);
         break;
     }
     return e < 0.0 ? -size : size;
@@ -520,18 +522,25 @@ PAIRWISE(triplet_margin_with_distance, 3, (margin, swap, cosine)) {
 
 /* R. Hadsell, S. Chopra, Y. LeCun, doi:10.1109/CVPR.2006.100 (2006): of distances d, with h = max(margin - d, 0),
  * target d^2 + (1 - target) h^2, or d and h not squared. d^2 - h^2 is margin (2 d - margin) where h counts. */
-ELEMENTWISE(distance_contrastive, (input, target), (margin, factor, squared)) {
-    const REAL d = input, y = target, other = R(1.0) - y, gap = margin - d, h = AT_LEAST(gap, R(0.0));
+static ALWAYS_INLINE POINT contrastive_of_distance(const int squared, REAL d, REAL y, REAL margin, REAL factor) {
+    const REAL other = R(1.0) - y, gap = margin - d, h = AT_LEAST(gap, R(0.0));
     const REAL hinge = gap >= R(0.0) ? R(1.0) : R(0.0), nan_or_zero = NAN_OF(d, y);
-    const REAL value = squared != R(0.0) ? TERM(y, d * d) + TERM(other, h * h) : TERM(y, d) + TERM(other, h);
-    const REAL slope = squared != R(0.0) ? R(2.0) * (TERM(y, d) - TERM(other, h)) : y - other * hinge;
+    const REAL value = squared ? TERM(y, d * d) + TERM(other, h * h) : TERM(y, d) + TERM(other, h);
+    const REAL slope = squared ? R(2.0) * (TERM(y, d) - TERM(other, h)) : y - other * hinge;
     const REAL excess = gap > R(0.0) ? R(2.0) * d - margin : d, by = gap > R(0.0) ? margin : d;
-    const REAL curvature = squared != R(0.0) ? R(2.0) * (y + other * hinge) : R(0.0);
-    return (POINT){
-        .value = factor * value + nan_or_zero,
-        .grad = {factor * slope + nan_or_zero, factor * (squared != R(0.0) ? by * excess : excess) + nan_or_zero},
-        .hess = {factor * curvature + nan_or_zero, nan_or_zero},
-        .invalid = (y < R(0.0)) | (y > R(1.0))};
+    const REAL curvature = squared ? R(2.0) * (y + other * hinge) : R(0.0);
+    return (POINT){.value = factor * value + nan_or_zero,
+                   .grad = {factor * slope + nan_or_zero, factor * (squared ? by * excess : excess) + nan_or_zero},
+                   .hess = {factor * curvature + nan_or_zero, nan_or_zero},
+                   .invalid = NONZERO_IF(y * other < R(0.0))}; /* beyond 0 or 1 */
+}
+
+ELEMENTWISE(distance_contrastive, (input, target), (margin, factor)) {
+    return contrastive_of_distance(0, input, target, margin, factor);
+}
+
+ELEMENTWISE(distance_contrastive_squared, (input, target), (margin, factor)) {
+    return contrastive_of_distance(1, input, target, margin, factor);
 }
 
 PAIRWISE(contrastive, 2, (margin, factor, squared)) {

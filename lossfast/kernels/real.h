@@ -60,4 +60,15 @@ static inline REAL real_of(UREAL u) {
     return x;
 }
 
+/* An integer, not 0 if the condition holds; by way of a REAL, since SSE2 makes no 64-bit integers of a comparison. */
+#define NONZERO_IF(condition) ((IREAL)bits_of((condition) ? R(1.0) : R(0.0)))
+
+/* a where the mask is all ones, b where it is 0: of a condition that is the same for all elements gcc makes no vector
+ * select. */
+static ALWAYS_INLINE UREAL mask_of(int condition) { return condition ? ~(UREAL)0 : (UREAL)0; }
+
+static ALWAYS_INLINE REAL either(UREAL mask, REAL a, REAL b) {
+    return real_of((bits_of(a) & mask) | (bits_of(b) & ~mask));
+}
+
 #endif

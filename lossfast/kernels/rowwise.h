@@ -124,7 +124,7 @@ static ptrdiff_t row_argmax(const REAL *x, ptrdiff_t n, REAL max) {
     for (IREAL found = 0; c + WIDE < n; c += WIDE) { /* a loop that may end early is no vector loop */
 #pragma omp simd reduction(| : found)
         for (int lane = 0; lane < WIDE; lane++)
-            found |= x[c + lane] == max;
+            found |= NONZERO_IF(x[c + lane] == max);
         if (found)
             break;
     }
