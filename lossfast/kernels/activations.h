@@ -32,6 +32,7 @@ static void softmax_of_row(const lf_row_settings *settings, const lf_rows *rows)
     REAL *exps = rows->draft;
     const ptrdiff_t top = row_argmax(x, n, max);
     const REAL exp_top = lf_exp_nonpositive(x[top] - max), total = row_exp_sum(x, n, max, top, exps) + exp_top;
+#pragma omp simd
     for (ptrdiff_t c = 0; c < whole_vectors(n); c++)
         exps[c] /= total;
     finish_row(rows, 0, n, R(1.0), top, exp_top / total);
@@ -49,6 +50,7 @@ static void softmax_lanes(const lf_row_settings *settings, const lf_rows *rows) 
     lanes_max(rows, settings->classes, max);
     lanes_exp_sum(rows, settings->classes, max, nothing, out, rows->stride, total);
     for (ptrdiff_t c = 0; c < settings->classes; c++)
+#pragma omp simd
         for (ptrdiff_t l = 0; l < rows->lanes; l++)
             out[c * rows->stride + l] /= total[l];
 }
@@ -61,6 +63,7 @@ static void log_softmax_of_row(const lf_row_settings *settings, const lf_rows *r
     REAL *out = rows->grad;
     const ptrdiff_t top = row_argmax(x, n, max);
     const REAL log_total = lf_log1p(row_exp_sum(x, n, max, top, NULL) + (x[top] - max));
+#pragma omp simd
     for (ptrdiff_t c = 0; c < n; c++)
         out[c] = (x[c] - max) - log_total;
 }
@@ -77,8 +80,12 @@ static void log_softmax_lanes(const lf_row_settings *settings, const lf_rows *ro
     lanes_argmax(rows, settings->classes, max, top);
     lanes_exp_sum(rows, settings->classes, max, top, NULL, 0, rest);
     for (ptrdiff_t l = 0; l < rows->lanes; l++)
-        log_total[l] = lf_log1p(rest[l] + (x[top[l] * rows->stride + l] - max[l]));
+        rest[l] += x[top[l] * rows->stride + l] - max[l];
+#pragma omp simd
+    for (ptrdiff_t l = 0; l < rows->lanes; l++)
+        log_total[l] = lf_log1p(rest[l]);
     for (ptrdiff_t c = 0; c < settings->classes; c++)
+#pragma omp simd
         for (ptrdiff_t l = 0; l < rows->lanes; l++)
             out[c * rows->stride + l] = (x[c * rows->stride + l] - max[l]) - log_total[l];
 }
@@ -117,9 +124,11 @@ static void logsumexp_lanes(const lf_row_settings *settings, const lf_rows *rows
         nan_or_zero[l] = R(0.0);
     for (ptrdiff_t c = 0; c < settings->classes; c++) {
         const REAL *x = (const REAL *)rows->input + c * rows->stride;
+#pragma omp simd
         for (ptrdiff_t l = 0; l < rows->lanes; l++)
             nan_or_zero[l] = x[l] == x[l] ? nan_or_zero[l] : x[l];
     }
+#pragma omp simd
     for (ptrdiff_t l = 0; l < rows->lanes; l++)
         value[l] = log_sum_exp(max[l], rest[l], nan_or_zero[l]);
 }

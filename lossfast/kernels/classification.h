@@ -74,13 +74,17 @@ static void nll_lanes(const lf_row_settings *settings, const lf_rows *rows) {
         nan_or_zero[l] = log_prob == log_prob ? R(0.0) : log_prob;
         grad_at_label[l] = -weight * scale[l] + nan_or_zero[l];
     }
-    for (ptrdiff_t c = 0; c < settings->classes; c++)
-        for (ptrdiff_t l = 0; l < rows->lanes; l++) {
-            if (grad)
-                grad[c * rows->stride + l] = R(0.0);
-            if (hess)
-                hess[c * rows->stride + l] = rows->label[l] < 0 ? R(0.0) : nll_hess(settings) * scale[l];
-        }
+    const REAL curvature = nll_hess(settings);
+    for (ptrdiff_t c = 0; c < settings->classes; c++) {
+        if (grad)
+            memset(grad + c * rows->stride, 0, (size_t)rows->lanes * sizeof(REAL));
+        if (hess)
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < rows->lanes; l++) {
+                const REAL kept = curvature * scale[l];
+                hess[c * rows->stride + l] = rows->label[l] < 0 ? R(0.0) : kept;
+            }
+    }
     for (ptrdiff_t l = 0; l < rows->lanes; l++) {
         const ptrdiff_t at = rows->label[l] * rows->stride + l;
         if (grad && rows->label[l] >= 0)
@@ -265,6 +269,7 @@ static void cross_entropy_gradient(const lf_row_settings *settings, const lf_row
     if (rows->hess) {
         REAL *hess = ROW(rows, hess, LF_HESS, l);
         const REAL total = e->total[l], inverse = e->inverse[l], mass = e->mass[l];
+#pragma omp simd
         for (ptrdiff_t c = 0; c < n; c++) {
             const REAL p = draft[c] * inverse;
             hess[c] = scale * row_hess(settings, mass, p, (total - draft[c]) * inverse);
@@ -347,6 +352,7 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
     if (target_grad)
         for (ptrdiff_t c = 0; c < n; c++) {
             const REAL weight = (REAL)(1.0 - SMOOTHING(settings)) * class_weight(settings, c);
+#pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++)
                 target_grad[c * stride + l] = scale[l] * TERM(weight, (s->max[l] - x[c * stride + l]) + e.log_total[l]);
         }

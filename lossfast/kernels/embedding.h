@@ -277,6 +277,7 @@ static ALWAYS_INLINE void triplet_gradients(METRIC metric, const PAIR *pair, con
         const int count = to - first < LF_SLOPES ? (int)(to - first) : LF_SLOPES;
         for (int k = 0; k < 3; k++)
             weighted_slopes(metric, &points[k], &d[k], weight[k], first, count, slopes[k]);
+#pragma omp simd
         for (int k = 0; k < count; k++) {
             const REAL x = slopes[0][k], y = slopes[1][k], z = slopes[2][k];
             by_anchor[first + k] = x + y;

@@ -215,6 +215,7 @@ static void focal_label_some(const lf_row_settings *settings, const lf_rows *row
         if (rows->hess) {
             const REAL *draft = draft_row(rows, l);
             REAL *hess = ROW(rows, hess, LF_HESS, l);
+#pragma omp simd
             for (ptrdiff_t c = 0; c < n; c++) {
                 const REAL p = draft[c] * inverse, u = (total - draft[c]) * inverse;
                 const REAL exact = focal_hess(p, u, f.slope[l], R(0.0), R(0.0), draft[c], rest, f.bend[l]);
@@ -315,6 +316,7 @@ static void focal_spread_row(const lf_row_settings *settings, const lf_rows *row
     for (ptrdiff_t start = 0; start < n; start += LF_LANES) {
         const ptrdiff_t count = n - start < LF_LANES ? n - start : LF_LANES, at = apart - start;
         const ptrdiff_t whole = (count + LF_ROW_LANES - 1) / LF_ROW_LANES * LF_ROW_LANES;
+#pragma omp simd
         for (ptrdiff_t i = 0; i < count; i++) {
             const REAL share = target ? target[start + i] : (int32_t)(start + i) == label ? R(1.0) : R(0.0);
             mass[i] = focal_factor(settings, start + i) * (shares.own * share + shares.uniform);
@@ -326,8 +328,11 @@ static void focal_spread_row(const lf_row_settings *settings, const lf_rows *row
             own = mass[at], mass[at] = R(0.0);
         focal_terms(gamma, hess != NULL, whole, exps + start, totals, negative_log, mass, each, slopes + start,
                     bends + start);
-        for (ptrdiff_t i = 0; target_grad && i < count; i++)
-            target_grad[start + i] = scale * TERM(shares.own * focal_factor(settings, start + i), each[i]);
+        if (target_grad)
+#pragma omp simd
+            for (ptrdiff_t i = 0; i < count; i++)
+                target_grad[start + i] = scale * TERM(shares.own * focal_factor(settings, start + i), each[i]);
+#pragma omp simd
         for (ptrdiff_t i = 0; i < whole; i++)
             each[i] = TERM(mass[i], each[i]);
         value += sum(each, whole);
@@ -343,6 +348,7 @@ static void focal_spread_row(const lf_row_settings *settings, const lf_rows *row
     const REAL all_slopes = (REAL)(slope + (double)(own * point.slope)), step = all_slopes / total;
     REAL *draft = draft_row(rows, 0);
     if (hess)
+#pragma omp simd
         for (ptrdiff_t c = 0; c < n; c++) {
             const REAL p = exps[c] * inverse, u = (total - exps[c]) * inverse;
             hess[c] = scale * curved(curvature, focal_hess(p, u, all_slopes, bends[c], other_bends, exps[c], rest,
@@ -397,6 +403,7 @@ static void focal_spread_lanes(const lf_row_settings *settings, const lf_rows *r
     for (ptrdiff_t c = 0; c < n; c++) {
         const ptrdiff_t at = c * stride, own_at = c * own_stride;
         const REAL factor = focal_factor(settings, c), target_factor = shares.own * factor;
+#pragma omp simd
         for (ptrdiff_t l = 0; l < lanes; l++)
             mass[l] = label[l] == (int32_t)c ? R(1.0) : R(0.0);
         if (target)
@@ -411,15 +418,21 @@ static void focal_spread_lanes(const lf_row_settings *settings, const lf_rows *r
         }
         focal_terms(gamma, hess != NULL, lanes, exps + own_at, total, negative_log, mass, each, slopes + own_at,
                     bends + own_at);
-        for (ptrdiff_t l = 0; target_grad && l < lanes; l++)
-            target_grad[at + l] = scale[l] * TERM(target_factor, apart[l] == (int32_t)c ? apart_value[l] : each[l]);
+        if (target_grad)
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++)
+                target_grad[at + l] = scale[l] * TERM(target_factor, apart[l] == (int32_t)c ? apart_value[l] : each[l]);
+#pragma omp simd
         for (ptrdiff_t l = 0; l < lanes; l++) {
             value[l] += (double)TERM(mass[l], each[l]);
             slope[l] += (double)slopes[own_at + l];
         }
-        for (ptrdiff_t l = 0; hess && l < lanes; l++)
-            bend[l] += (double)bends[own_at + l];
+        if (hess)
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++)
+                bend[l] += (double)bends[own_at + l];
     }
+#pragma omp simd
     for (ptrdiff_t l = 0; l < lanes; l++) {
         const REAL all = (REAL)(value[l] + (double)TERM(own[l], apart_value[l])) + (log_total[l] - log_total[l]);
         ((REAL *)rows->value)[l] = label[l] < 0 ? R(0.0) : all;

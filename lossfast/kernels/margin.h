@@ -127,8 +127,10 @@ static void multilabel_margin_row(const lf_row_settings *settings, const lf_rows
         return;
     }
     const REAL share = scale / (REAL)n;
-    for (ptrdiff_t c = 0; grad && c < n; c++)
-        grad[c] = counts[c] * share;
+    if (grad)
+#pragma omp simd
+        for (ptrdiff_t c = 0; c < n; c++)
+            grad[c] = counts[c] * share;
     if (rows->hess)
         fill(rows->hess, n, (double)(curved(curvature_of(settings), R(0.0)) * scale));
 }
@@ -143,6 +145,7 @@ static void multilabel_margin_lanes(const lf_row_settings *settings, const lf_ro
     for (ptrdiff_t l = 0; l < lanes; l++)
         nan_or_zero[l] = R(0.0), values[l] = 0.0;
     for (ptrdiff_t c = 0; c < n; c++)
+#pragma omp simd
         for (ptrdiff_t l = 0; l < lanes; l++) {
             const REAL logit = x[c * stride + l];
             others[c * own + l] = logit;
@@ -172,12 +175,15 @@ static void multilabel_margin_lanes(const lf_row_settings *settings, const lf_ro
             if (rows->label[k * own + l] >= 0)
                 counts[rows->label[k * own + l] * own + l] -= tally[l];
     }
+#pragma omp simd
     for (ptrdiff_t l = 0; l < lanes; l++)
         value[l] = (REAL)(values[l] / (double)n) + nan_or_zero[l];
     for (ptrdiff_t c = 0; grad && c < n; c++)
+#pragma omp simd
         for (ptrdiff_t l = 0; l < lanes; l++)
             grad[c * stride + l] = counts[c * own + l] * (scale[l] / (REAL)n);
     for (ptrdiff_t c = 0; hess && c < n; c++)
+#pragma omp simd
         for (ptrdiff_t l = 0; l < lanes; l++)
             hess[c * stride + l] = curved(curvature_of(settings), R(0.0)) * scale[l];
     spoil_lanes(settings, rows, nan_or_zero);

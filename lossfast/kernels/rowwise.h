@@ -309,6 +309,7 @@ static void lanes_max(const lf_rows *rows, ptrdiff_t classes, REAL *restrict max
         max[l] = -REAL_INF;
     for (ptrdiff_t c = 0; c < classes; c++) {
         const REAL *x = (const REAL *)rows->input + c * rows->stride;
+#pragma omp simd
         for (ptrdiff_t l = 0; l < rows->lanes; l++)
             max[l] = x[l] > max[l] ? x[l] : max[l];
     }
@@ -319,6 +320,7 @@ static void lanes_argmax(const lf_rows *rows, ptrdiff_t classes, const REAL *res
         top[l] = (int32_t)(classes - 1);
     for (ptrdiff_t c = classes - 1; c-- > 0;) {
         const REAL *x = (const REAL *)rows->input + c * rows->stride;
+#pragma omp simd
         for (ptrdiff_t l = 0; l < rows->lanes; l++)
             top[l] = x[l] == max[l] ? (int32_t)c : top[l];
     }
@@ -359,9 +361,11 @@ static void lanes_exp_sum(const lf_rows *rows, ptrdiff_t classes, const REAL *re
                 e[l] = exp;
             }
         }
+#pragma omp simd
         for (ptrdiff_t l = 0; l < rows->lanes; l++)
             wide[l] += (double)partial[l];
     }
+#pragma omp simd
     for (ptrdiff_t l = 0; l < rows->lanes; l++)
         total[l] = (REAL)wide[l];
 }
@@ -545,6 +549,7 @@ static ALWAYS_INLINE void terms_row(const lf_row_settings *settings, const lf_ro
     if (hess) {
         hess[label] = R(0.0);
         const double curve = sum(hess, n);
+#pragma omp simd
         for (ptrdiff_t c = 0; c < n; c++)
             hess[c] = curved(curvature, hess[c] * share) * scale;
         hess[label] = curved(curvature, (REAL)curve * share) * scale;
@@ -569,18 +574,23 @@ static ALWAYS_INLINE void terms_lanes(const lf_row_settings *settings, const lf_
     for (ptrdiff_t c = 0; c < n; c++) {
         REAL *g = grad ? grad + c * stride : NULL, *h = hess ? hess + c * stride : NULL;
         terms(lanes, x + c * stride, at_label, 0, settings, value, g ? slope : NULL, h ? curve : NULL);
+#pragma omp simd
         for (ptrdiff_t l = 0; l < lanes; l++)
             values[l] += rows->label[l] == (int32_t)c ? 0.0 : (double)value[l];
-        for (ptrdiff_t l = 0; g && l < lanes; l++) {
-            const REAL own = slope[l], scaled = own * slope_share[l];
-            slopes[l] += rows->label[l] == (int32_t)c ? 0.0 : (double)own;
-            g[l] = rows->label[l] < 0 ? R(0.0) : scaled;
-        }
-        for (ptrdiff_t l = 0; h && l < lanes; l++) {
-            const REAL own = curve[l], scaled = curved(curvature, own * share[l]) * scale[l];
-            curves[l] += rows->label[l] == (int32_t)c ? 0.0 : (double)own;
-            h[l] = rows->label[l] < 0 ? R(0.0) : scaled;
-        }
+        if (g)
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++) {
+                const REAL own = slope[l], scaled = own * slope_share[l];
+                slopes[l] += rows->label[l] == (int32_t)c ? 0.0 : (double)own;
+                g[l] = rows->label[l] < 0 ? R(0.0) : scaled;
+            }
+        if (h)
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++) {
+                const REAL own = curve[l], scaled = curved(curvature, own * share[l]) * scale[l];
+                curves[l] += rows->label[l] == (int32_t)c ? 0.0 : (double)own;
+                h[l] = rows->label[l] < 0 ? R(0.0) : scaled;
+            }
     }
     for (ptrdiff_t l = 0; l < lanes; l++) {
         const ptrdiff_t at = rows->label[l] * stride + l;

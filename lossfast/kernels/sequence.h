@@ -132,6 +132,7 @@ static CTC_SWEEP ctc_sweep_in(REAL *memory, const lf_ctc *ctc, int backward) {
 static CTC_SWEEP ctc_begin(REAL *memory, const lf_ctc *ctc, int backward) {
     CTC_SWEEP sweep = ctc_sweep_in(memory, ctc, backward);
     const ptrdiff_t L = ctc->labels;
+#pragma omp simd
     for (ptrdiff_t l = 0; l < L; l++)
         sweep.label[l] = ctc->label[backward ? L - 1 - l : l];
     for (ptrdiff_t l = 0; l < sweep.states; l++)
