@@ -252,7 +252,6 @@ static int outside(const int64_t *labels, ptrdiff_t n, int64_t low, int64_t high
 static void narrow_labels(const int64_t *labels, ptrdiff_t n, int64_t classes, int ignoring, int64_t ignore_index,
                           int32_t *to) {
     const int64_t other = ignoring ? ignore_index : -1;
-#pragma omp simd
     for (ptrdiff_t i = 0; i < n; i++) {
         const int inside = (labels[i] >= 0) & (labels[i] < classes) & (labels[i] != other);
         to[i] = inside ? (int32_t)labels[i] : -1;

@@ -180,9 +180,10 @@ static void spread_masses(const lf_row_settings *settings, const REAL *target, p
 
 /* The Hessian before scaling; p - p keeps NaN. */
 static ALWAYS_INLINE REAL row_hess(const lf_row_settings *settings, REAL mass, REAL p, REAL one_minus_p) {
-    const REAL hess = settings->curvature == LF_UNIT        ? R(1.0) + (p - p)
-                      : settings->curvature == LF_MAJORIZER ? mass * (R(0.5) + (p - p))
-                                                            : mass * (p * one_minus_p);
+    const UREAL unit = mask_of(settings->curvature == LF_UNIT),
+                majorizer = mask_of(settings->curvature == LF_MAJORIZER);
+    const REAL nan_or_zero = p - p, exact = mass * (p * one_minus_p);
+    const REAL hess = either(unit, R(1.0) + nan_or_zero, either(majorizer, mass * (R(0.5) + nan_or_zero), exact));
     return AT_LEAST(hess, (REAL)settings->floor);
 }
 
@@ -366,23 +367,24 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
             for (ptrdiff_t l = 0; l < lanes; l++) {
                 const REAL p = g[l] * e.inverse[l];
                 const REAL other = scale[l] * row_hess(settings, e.mass[l], p, (e.total[l] - g[l]) * e.inverse[l]);
-                h[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? e.hess_apart[l] : other;
+                h[l] = s->apart[l] == (int32_t)c ? e.hess_apart[l] : other;
             }
         }
         if (spread) {
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
                 const REAL other = g[l] * e.slope[l] - scale[l] * spread_mass(settings, target, c * stride + l, c);
-                g[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? e.grad_apart[l] : other;
+                g[l] = s->apart[l] == (int32_t)c ? e.grad_apart[l] : other;
             }
         } else {
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
                 const REAL other = g[l] * e.slope[l];
-                g[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? e.grad_apart[l] : other;
+                g[l] = s->apart[l] == (int32_t)c ? e.grad_apart[l] : other;
             }
         }
     }
+    clear_lanes(settings, rows);
 }
 
 ROWWISE(cross_entropy, .lanes = cross_entropy_lanes, .few_classes = LF_FEW_CLASSES)

@@ -126,8 +126,9 @@ typedef struct {
 
 /* `square`: gamma is 2, which takes neither logarithm nor exponential. */
 static ALWAYS_INLINE FOCAL focal_point(const int square, REAL gamma, REAL p, REAL u, REAL negative_log) {
-    const REAL v = u > R(1.0) ? R(1.0) : u; /* where it was rounded above */
-    const REAL power = square ? v * v : gamma == R(0.0) ? R(1.0) : lf_exp_nonpositive(gamma * lf_log(v));
+    const REAL v = u > R(1.0) ? R(1.0) : u;                    /* where it was rounded above */
+    const REAL exponent = square ? R(0.0) : gamma * lf_log(v); /* NaN as 0 log 0 */
+    const REAL power = square ? v * v : exponent == exponent ? lf_exp_nonpositive(exponent) : R(1.0);
     const REAL ratio = v == R(0.0) ? R(1.0) : negative_log / v, p_ratio = TERM(p, ratio);
     return (FOCAL){.value = power * negative_log,
                    .slope = power * (R(1.0) + gamma * p_ratio),
@@ -245,14 +246,16 @@ static void focal_label_lanes(const lf_row_settings *settings, const lf_rows *ro
                 const REAL p = g[l] * f.inverse[l], u = (f.total[l] - g[l]) * f.inverse[l];
                 const REAL other = focal_hess(p, u, f.slope[l], R(0.0), R(0.0), g[l], s->rest[l], f.bend[l]);
                 const REAL other_hess = scale[l] * curved(curvature, other);
-                h[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? f.hess_label[l] : other_hess;
+                h[l] = s->apart[l] == (int32_t)c ? f.hess_label[l] : other_hess;
             }
 #pragma omp simd
         for (ptrdiff_t l = 0; l < lanes; l++) {
             const REAL other = g[l] * f.step[l];
-            g[l] = !s->kept[l] ? R(0.0) : s->apart[l] == (int32_t)c ? f.grad_label[l] : other;
+            g[l] = s->apart[l] == (int32_t)c ? f.grad_label[l] : other;
         }
     }
+    if (grad)
+        clear_lanes(settings, rows);
 }
 
 /* Probabilities or a smoothed label: a power for every class. */
@@ -386,6 +389,7 @@ static void focal_spread_lanes(const lf_row_settings *settings, const lf_rows *r
         value[l] = slope[l] = bend[l] = 0.0;
         own[l] = R(0.0);
     }
+    const UREAL is_two = mask_of(gamma == R(2.0));
 #pragma omp simd
     for (ptrdiff_t l = 0; l < lanes; l++) {
         const REAL exp_apart = lf_exp_nonpositive(-negative_log[l]);
@@ -396,9 +400,9 @@ static void focal_spread_lanes(const lf_row_settings *settings, const lf_rows *r
         u_apart[l] = rest[l] / total[l];
         const FOCAL general = focal_point(0, gamma, p_apart[l], u_apart[l], negative_log[l]);
         const FOCAL square = focal_point(1, gamma, p_apart[l], u_apart[l], negative_log[l]);
-        apart_value[l] = gamma == R(2.0) ? square.value : general.value;
-        apart_slope[l] = gamma == R(2.0) ? square.slope : general.slope;
-        apart_bend[l] = gamma == R(2.0) ? square.bend : general.bend;
+        apart_value[l] = either(is_two, square.value, general.value);
+        apart_slope[l] = either(is_two, square.slope, general.slope);
+        apart_bend[l] = either(is_two, square.bend, general.bend);
     }
     for (ptrdiff_t c = 0; c < n; c++) {
         const ptrdiff_t at = c * stride, own_at = c * own_stride;

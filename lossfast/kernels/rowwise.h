@@ -190,7 +190,7 @@ static REAL row_exp_sum(const REAL *x, ptrdiff_t n, REAL max, ptrdiff_t without,
 /* ---- rows one after another ------------------------------------------------------------------------------------ */
 
 /* `count` of the rows, from `start`. */
-static lf_rows some_rows(const lf_rows *rows, ptrdiff_t start, ptrdiff_t count) {
+static __attribute__((noinline)) lf_rows some_rows(const lf_rows *rows, ptrdiff_t start, ptrdiff_t count) {
 #define FROM_START(type, member, step) (type *)(rows->member ? (type *)rows->member + start * (step) : NULL)
     const ptrdiff_t *next = rows->next;
     lf_rows some = *rows;
@@ -411,19 +411,29 @@ static void spoil_lanes(const lf_row_settings *settings, const lf_rows *rows, co
         }
 }
 
+/* Lanes whose label counts nothing have no gradient and no Hessian, whatever stands there. */
+static void clear_lanes(const lf_row_settings *settings, const lf_rows *rows) {
+    for (ptrdiff_t l = 0; rows->label && l < rows->lanes; l++)
+        for (ptrdiff_t c = 0; rows->label[l] < 0 && c < settings->classes; c++) {
+            ((REAL *)rows->grad)[c * rows->stride + l] = R(0.0);
+            if (rows->hess)
+                ((REAL *)rows->hess)[c * rows->stride + l] = R(0.0);
+        }
+}
+
 /* The curvature that is wanted, out of the loops; the majorizer is the exact one. */
 typedef struct {
-    int unit;
+    UREAL unit;
     REAL floor;
 } CURVATURE;
 
 static ALWAYS_INLINE CURVATURE curvature_of(const lf_row_settings *settings) {
-    return (CURVATURE){settings->curvature == LF_UNIT, (REAL)settings->floor};
+    return (CURVATURE){mask_of(settings->curvature == LF_UNIT), (REAL)settings->floor};
 }
 
 /* A Hessian in it, before scaling. */
 static ALWAYS_INLINE REAL curved(CURVATURE curvature, REAL exact) {
-    return AT_LEAST(curvature.unit & (exact == exact) ? R(1.0) : exact, curvature.floor);
+    return AT_LEAST(either(curvature.unit, R(1.0) + NAN_OF(exact, exact), exact), curvature.floor);
 }
 
 #define ROWWISE(name_, ...) static const lf_rowwise name_##_entry = {.name = #name_, .row = name_##_row, __VA_ARGS__};
