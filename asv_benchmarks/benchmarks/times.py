@@ -1,23 +1,20 @@
-"""Every registered loss × precision × size × method; a new loss is measured by being declared.
-
-Peers take part where they can be imported: install torch or scikit-learn beside lossfast and run with `--python=same`.
-"""
+"""Time and memory of every registered loss × precision × size × method; a new loss is measured by being declared."""
 
 from __future__ import annotations
 
-import sys
 import time
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 import lossfast as lf
+from lossfast import _activations
 from lossfast._loss import REGISTRY
 
-DTYPES = ["float32", "float64"]
+from .instructions import DTYPES, function_of, load_workloads
+
+workloads = load_workloads()
+
 METHODS = ["value", "value_and_grad", "value_and_grad_out", "value_grad_hess"]
 #: In the first-level cache, in the last one, in memory.
 SIZES = [2_000, 700_000, 20_000_000]
@@ -27,20 +24,6 @@ SHAPES = ["4096x10", "4096x1000", "8x21x128x128"]
 EMBEDDINGS = ["4096x128", "100000x32", "1024x4096"]
 #: Frames, sequences, classes and labels: one line of text, a batch of utterances, one of a large vocabulary.
 SEQUENCES = ["150x1x28x40", "500x32x80x100", "1500x8x5000x60"]
-
-
-def _workloads() -> ModuleType:
-    """The arrays of a call, as this file's revision makes them, whichever revision of the package is measured."""
-    path = Path(__file__).parents[2] / "lossfast" / "_bench" / "workloads.py"
-    spec = spec_from_file_location("lossfast_workloads", path)
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look up annotations
-    spec.loader.exec_module(module)
-    return module
-
-
-workloads = _workloads()
-arrays_for, usual_shape = workloads.arrays_for, workloads.usual_shape
 
 ELEMENTWISE, ROWWISE, LINEAR, PAIRWISE, SEQUENCE = (
     sorted(name for name in REGISTRY if workloads.axis_of(name) == axis)
@@ -52,21 +35,10 @@ class _Method:
     """One call of one method; arrays and results exist beforehand."""
 
     def prepare(self, name: str, shape: tuple[int, ...], dtype: str, method: str) -> None:
-        cls = REGISTRY[name]
-        if method == "value_grad_hess" and not cls.curved:
+        self.arrays = workloads.arrays_for(name, shape, dtype)
+        self.call: Any = function_of(REGISTRY[name](), method, self.arrays)
+        if self.call is None:
             raise NotImplementedError(f"{name} has no Hessian")
-        self.loss = cls()
-        self.arrays = arrays_for(name, shape, dtype)
-        given = zip(cls.arrays, self.arrays, strict=False)
-        outs = tuple(np.empty_like(array) for argument, array in given if argument in cls.predictions)
-        out = outs if len(outs) > 1 else outs[0]
-        loss = self.loss
-        self.call: Any = {
-            "value": loss.__call__,
-            "value_and_grad": loss.value_and_grad,
-            "value_and_grad_out": lambda *arrays: loss.value_and_grad(*arrays, out=out),
-            "value_grad_hess": loss.value_grad_hess,
-        }[method]
         self.call(*self.arrays)  # the threads exist from here on
 
 
@@ -131,7 +103,7 @@ class CallOverhead(_Method):
     param_names = ["loss", "method"]
 
     def setup(self, name: str, method: str) -> None:
-        self.prepare(name, usual_shape(name, 16, 4), "float32", method)
+        self.prepare(name, workloads.usual_shape(name, 16, 4), "float32", method)
 
     def time_hundred_calls(self, name: str, method: str) -> None:
         call, arrays = self.call, self.arrays
@@ -142,13 +114,13 @@ class CallOverhead(_Method):
 class AfterIdle(_Method):
     """The first call after a pause, as a training loop makes it: threads have to wake up."""
 
-    params = [["MSELoss", "CrossEntropyLoss"], [0.0, 0.1]]
+    params = [sorted(REGISTRY), [0.0, 0.1]]
     param_names = ["loss", "seconds idle"]
     number, repeat, warmup_time = 1, (10, 30, 10.0), 0.0
 
     def setup(self, name: str, seconds: float) -> None:
         if not hasattr(self, "call"):
-            self.prepare(name, usual_shape(name, 2_000_000, 500), "float32", "value_and_grad_out")
+            self.prepare(name, workloads.usual_shape(name, 2_000_000, 500), "float32", "value_and_grad_out")
         time.sleep(seconds)
 
     def time_first_call(self, name: str, seconds: float) -> None:
@@ -156,13 +128,13 @@ class AfterIdle(_Method):
 
 
 class Memory(_Method):
-    """The peak of the process; the arrays themselves are most of it."""
+    """The peak of the process; the arrays themselves are most of it (`Allocated` leaves them out)."""
 
     params = [sorted(REGISTRY), METHODS]
     param_names = ["loss", "method"]
 
     def setup(self, name: str, method: str) -> None:
-        self.prepare(name, usual_shape(name, 10_000_000, 500), "float32", method)
+        self.prepare(name, workloads.usual_shape(name, 10_000_000, 500), "float32", method)
 
     def peakmem_call(self, name: str, method: str) -> None:
         self.call(*self.arrays)
@@ -171,93 +143,14 @@ class Memory(_Method):
 class Activations:
     """The building blocks, into an existing array."""
 
-    params = [["softmax", "log_softmax", "sigmoid", "log_sigmoid", "softplus"], DTYPES, ["4096x10", "4096x1000"]]
+    params = [_activations.__all__, DTYPES, ["4096x10", "4096x1000"]]
     param_names = ["function", "dtype", "shape"]
 
     def setup(self, name: str, dtype: str, shape: str) -> None:
         self.function = getattr(lf, name)
         sizes = tuple(map(int, shape.split("x")))
         self.x = np.random.default_rng(0).standard_normal(sizes, np.float32).astype(dtype)
-        self.out = np.empty_like(self.x)
-        self.function(self.x, out=self.out)
+        self.out = self.function(self.x)
 
     def time_call(self, name: str, dtype: str, shape: str) -> None:
         self.function(self.x, out=self.out)
-
-
-class _Torch:
-    """PyTorch's value and gradient for the same arrays, with as many threads."""
-
-    def prepare(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
-        if find_spec("torch") is None:
-            raise NotImplementedError("torch is not installed")
-        import torch  # noqa: PLC0415  # a peer
-
-        cls = REGISTRY[name]
-        self.function = getattr(torch.nn.functional, cls.function, None)
-        if self.function is None:
-            raise NotImplementedError(f"torch.nn.functional has no {cls.function}")
-        torch.set_num_threads(lf.get_num_threads())
-        self.arrays = [torch.from_numpy(a) for a in arrays_for(name, shape, dtype)]
-        given = zip(cls.arrays, self.arrays, strict=False)
-        self.leaves = [array.requires_grad_() for argument, array in given if argument in cls.predictions]
-        self.call()
-
-    def call(self) -> None:
-        for leaf in self.leaves:
-            leaf.grad = None
-        self.function(*self.arrays).backward()
-
-
-class Torch(_Torch):
-    """Losses of elements and rows."""
-
-    params = [sorted(REGISTRY.keys() - set(SEQUENCE)), DTYPES, ["small", "large"]]
-    param_names = ["loss", "dtype", "size"]
-
-    def setup(self, name: str, dtype: str, size: str) -> None:
-        columns, elements = {"small": (10, 700_000), "large": (1000, 20_000_000)}[size]
-        self.prepare(name, (elements,) if name in ELEMENTWISE else (4096, columns), dtype)
-
-    def time_value_and_grad(self, name: str, dtype: str, size: str) -> None:
-        self.call()
-
-
-class TorchSequences(_Torch):
-    """Losses of frames and labels."""
-
-    params = [SEQUENCE, DTYPES, SEQUENCES]
-    param_names = ["loss", "dtype", "shape"]
-
-    def setup(self, name: str, dtype: str, shape: str) -> None:
-        self.prepare(name, tuple(map(int, shape.split("x"))), dtype)
-
-    def time_value_and_grad(self, name: str, dtype: str, shape: str) -> None:
-        self.call()
-
-
-class ScikitLearn:
-    """scikit-learn's private losses, which its linear models and boosting are built on."""
-
-    params = [["MSELoss", "HuberLoss", "BCEWithLogitsLoss", "CrossEntropyLoss"], DTYPES]
-    param_names = ["loss", "dtype"]
-
-    def setup(self, name: str, dtype: str) -> None:
-        if find_spec("sklearn") is None:
-            raise NotImplementedError("scikit-learn is not installed")
-        from sklearn._loss import loss as peers  # noqa: PLC0415  # a peer
-
-        classes = {"CrossEntropyLoss": 1000}.get(name, 0)
-        self.loss: Any = {
-            "MSELoss": peers.HalfSquaredError,
-            "HuberLoss": lambda: peers.HuberLoss(delta=1.0),
-            "BCEWithLogitsLoss": peers.HalfBinomialLoss,
-            "CrossEntropyLoss": lambda: peers.HalfMultinomialLoss(n_classes=classes),
-        }[name]()
-        input, target = arrays_for(name, (4096, classes) if classes else (700_000,), dtype)
-        self.arrays = {"y_true": target.astype(dtype), "raw_prediction": input, "n_threads": lf.get_num_threads()}
-        self.arrays |= {"loss_out": np.empty(len(input), dtype), "gradient_out": np.empty_like(input)}
-        self.loss.loss_gradient(**self.arrays)
-
-    def time_value_and_grad(self, name: str, dtype: str) -> None:
-        self.loss.loss_gradient(**self.arrays)
