@@ -41,12 +41,14 @@ from lossfast._drivers.runtime cimport (
     lf_settings,
     lf_table,
     padded,
+    place_of,
     real_bytes,
     reduction_code,
     results_like,
     run_unlocked,
     same_shape,
     set_curvature,
+    set_parameters,
     set_space,
     settle,
     shape_of,
@@ -354,19 +356,10 @@ cdef class Elementwise:
         whether arrays that are no predictions may; whether a loss is the mean over the last axis; whether numbers may
         be outside of the domain.
         """
-        cdef const lf_table *table = table_of(8)
-        cdef bytes wanted = name.encode()
-        cdef int k
-        self.index = -1
-        for k in range(table.elementwise_count):
-            if table.elementwise[k].name == wanted:
-                self.index = k
-        if self.index < 0:
-            raise LookupError(f"no elementwise kernel is named {name!r}")
-        if len(parameters) != table.elementwise[self.index].parameters:
-            raise TypeError(f"{name!r} takes {table.elementwise[self.index].parameters} parameters: {parameters}")
-        for k in range(LF_MAX_PARAMETERS):
-            self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
+        cdef const lf_elementwise *kernel
+        self.index = place_of("elementwise", name)
+        kernel = &table_of(8).elementwise[self.index]
+        set_parameters(self.parameters, name, parameters, kernel.parameters)
         self.differentiable = differentiable or {}
         self.curved = curved or {}
         self.behind = behind
@@ -376,7 +369,7 @@ cdef class Elementwise:
         self.broadcasts = broadcasts
         self.averages = averages
         self.has_domain = has_domain
-        self.declare(name, table.elementwise[self.index].operands, predictions, reduction)
+        self.declare(name, kernel.operands, predictions, reduction)
 
     cdef int declare(self, str name, int operands, tuple predictions, str reduction) except -1:
         cdef int k
@@ -807,16 +800,9 @@ cdef void map_block(void *context, Py_ssize_t index, int thread) noexcept nogil:
 def map_array(str name, cnp.ndarray array, cnp.ndarray out, int itemsize):
     """Apply a map of the kernel table to every element; `out` has the shape of `array` and may be it."""
     cdef MapCall mapped
-    cdef int k, index = -1
-    cdef bytes wanted = name.encode()
     cdef char small[SMALL]
     mapped.table = table_of(itemsize)
-    for k in range(mapped.table.map_count):
-        if mapped.table.maps[k].name == wanted:
-            index = k
-    if index < 0:
-        raise LookupError(f"no map is named {name!r}")
-    mapped.loop = mapped.table.maps[index].loop
+    mapped.loop = mapped.table.maps[place_of("maps", name)].loop
     mapped.itemsize = itemsize
     set_space(&mapped.space, cnp.PyArray_NDIM(array), shape_of(array))
     cdef Py_ssize_t n = mapped.space.size, blocks = (n + LF_BLOCK - 1) // LF_BLOCK

@@ -3,7 +3,7 @@
 cimport numpy as cnp
 from libc.stdlib cimport free, malloc
 
-from lossfast._drivers.runtime cimport LF_BLOCK, lf_table, padded, run, table_of, team
+from lossfast._drivers.runtime cimport LF_BLOCK, lf_table, padded, place_of, run, table_of, team
 
 cnp.import_array()
 
@@ -78,17 +78,12 @@ def exponentials(cnp.ndarray x, Py_ssize_t times):
     """Take the exponentials of 1024 numbers, none positive, so many times; nothing leaves the first-level cache."""
     cdef Exponentials e
     cdef const lf_table *table
-    cdef int k, threads
+    cdef int threads
     plain(x, x, "x")
     if x.size != IN_CACHE:
         raise ValueError(f"x has {x.size} elements; expected {IN_CACHE}")
     table = table_of(<int> x.itemsize)
-    e.loop = NULL
-    for k in range(table.map_count):
-        if table.maps[k].name == b"exp_nonpositive":
-            e.loop = table.maps[k].loop
-    if e.loop == NULL:
-        raise LookupError("no map is named 'exp_nonpositive'")
+    e.loop = table.maps[place_of("maps", "exp_nonpositive")].loop
     e.x, e.bytes = <char *> cnp.PyArray_DATA(x), padded(IN_CACHE * x.itemsize)
     threads = team(times * IN_CACHE * COST, times)
     e.results = <char *> malloc(threads * e.bytes)

@@ -30,12 +30,14 @@ from lossfast._drivers.runtime cimport (
     lf_table,
     native,
     padded,
+    place_of,
     real_bytes,
     reduction_code,
     results_like,
     row_pointer,
     run_unlocked,
     same_shape,
+    set_parameters,
     set_space,
     settle,
     shape_of,
@@ -238,25 +240,16 @@ cdef class Pairwise:
         """What `quick` has to know: the embeddings by their names, how many axes they may have, and whether a target
         may be outside of the domain.
         """
-        cdef const lf_table *table = table_of(8)
-        cdef bytes wanted = name.encode()
-        cdef int k
+        cdef const lf_pairwise *kernel
         self.name = name
         self.differentiable = differentiable or {}
         self.most_axes = most_axes
         self.has_domain = has_domain
         self.reduction = reduction_code(reduction)
-        self.index = -1
-        for k in range(table.pairwise_count):
-            if table.pairwise[k].name == wanted:
-                self.index = k
-        if self.index < 0:
-            raise LookupError(f"no pairwise kernel is named {name!r}")
-        self.embeddings = table.pairwise[self.index].embeddings
-        if len(parameters) != table.pairwise[self.index].parameters:
-            raise TypeError(f"{name!r} takes {table.pairwise[self.index].parameters} parameters: {parameters}")
-        for k in range(LF_MAX_PARAMETERS):
-            self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
+        self.index = place_of("pairwise", name)
+        kernel = &table_of(8).pairwise[self.index]
+        set_parameters(self.parameters, name, parameters, kernel.parameters)
+        self.embeddings = kernel.embeddings
         self.predictions = tuple(range(self.embeddings))
 
     cdef void bind(self, Call *call, Py_ssize_t features, int itemsize) noexcept:

@@ -49,6 +49,7 @@ from lossfast._drivers.runtime cimport (
     lf_table,
     native,
     padded,
+    place_of,
     real_bytes,
     reduction_code,
     results_like,
@@ -56,6 +57,7 @@ from lossfast._drivers.runtime cimport (
     run_unlocked,
     same_shape,
     set_curvature,
+    set_parameters,
     set_space,
     settle,
     shape_of,
@@ -577,16 +579,6 @@ cdef Py_ssize_t scan(Scan *scan, cnp.ndarray labels, cnp.ndarray row_weight, dou
 # ---- the entry -----------------------------------------------------------------------------------------------------
 
 
-cdef int find(str name) except -2:
-    cdef const lf_table *table = table_of(8)
-    cdef bytes wanted = name.encode()
-    cdef int k
-    for k in range(table.rowwise_count):
-        if table.rowwise[k].name == wanted:
-            return k
-    raise LookupError(f"no rowwise kernel is named {name!r}")
-
-
 cdef class Rowwise:
     """The kernel of one loss over a class axis; instruction set and precision are chosen at each call."""
 
@@ -616,13 +608,9 @@ cdef class Rowwise:
         `probabilities`: it may have a share of every class; `class_factors`: one for each class, or None, and whether
         that of a label is its share of a mean; `most_axes`: of an input.
         """
-        cdef int k
-        self.index = find(name)
+        self.index = place_of("rowwise", name)
         self.name = name
-        if len(parameters) > LF_MAX_PARAMETERS:
-            raise ValueError(f"{name} takes {LF_MAX_PARAMETERS} parameters at most, not {parameters}")
-        for k in range(LF_MAX_PARAMETERS):
-            self.parameters[k] = parameters[k] if k < len(parameters) else 0.0
+        set_parameters(self.parameters, name, parameters, LF_MAX_PARAMETERS)
         self.ignoring = ignore_index is not None
         self.ignore_index = ignore_index if ignore_index is not None else 0
         self.lists = lists

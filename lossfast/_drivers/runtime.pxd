@@ -245,6 +245,8 @@ cdef inline Py_ssize_t padded(Py_ssize_t bytes) noexcept nogil:
     return (bytes + 63) & ~<Py_ssize_t> 63
 
 cdef const lf_table *table_of(int itemsize) noexcept nogil
+cdef int place_of(str shape, str name) except -1
+cdef int set_parameters(double *parameters, str name, tuple given, int most) except -1
 cdef int team(double serial_nanoseconds, Py_ssize_t blocks) noexcept nogil
 cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexcept nogil
 cdef void run_unlocked(int threads, Py_ssize_t blocks, lf_task task, void *context, Py_ssize_t elements) noexcept

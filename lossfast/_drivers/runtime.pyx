@@ -89,6 +89,27 @@ def kernels():
     }
 
 
+#: Where the kernels are in the tables.
+cdef dict PLACES = {shape: {name: k for k, name in enumerate(names)} for shape, names in kernels().items()}
+
+
+cdef int place_of(str shape, str name) except -1:
+    """Where the kernel of a loop shape is in its table."""
+    if name not in PLACES[shape]:
+        raise LookupError(f"none of the {shape} kernels is named {name!r}")
+    return PLACES[shape][name]
+
+
+cdef int set_parameters(double *parameters, str name, tuple given, int most) except -1:
+    """Parameters of a kernel, which takes no more than `most`, and zeros behind them."""
+    cdef int k
+    if len(given) > most:
+        raise TypeError(f"{name!r} takes {most} parameters: {given}")
+    for k in range(LF_MAX_PARAMETERS):
+        parameters[k] = given[k] if k < len(given) else 0.0
+    return 0
+
+
 # ---- what a call asks for ------------------------------------------------------------------------------------------
 
 #: The kernels' own numbers for the curvatures; psd is the exact one above a floor.
@@ -304,7 +325,7 @@ cdef inline void join(Space *space, cnp.ndarray array, int kind, lf_array *descr
 cdef int describe(Space *space, cnp.ndarray array, lf_array *described, int inner=0) except -1:
     """Take in an array as it is broadcast to all axes of a space but the `inner` last, which repeat it.
 
-    Returns whether the kernels read it and it broadcasts.
+    Less than 0, so many axes more of the array, all of length 1. Returns whether the kernels read it and it broadcasts.
     """
     cdef int missing = space.ndim - inner - cnp.PyArray_NDIM(array), axis, kind = kind_of(array)
     cdef const cnp.npy_intp *shape = cnp.PyArray_DIMS(array)
