@@ -34,6 +34,8 @@ class ElementwiseLoss(Loss):
     multiplier_broadcasts: ClassVar[bool] = True
     #: Whether one unreduced loss is the mean of the elements along the last axis.
     averages_last_axis: ClassVar[bool] = False
+    #: Whether predictions beyond the first may be one number for each row along the last axis.
+    takes_row_predictions: ClassVar[bool] = False
 
     # ---- for a family to override ----------------------------------------------------------------------------------
 
@@ -64,11 +66,17 @@ class ElementwiseLoss(Loss):
     # ---- the call --------------------------------------------------------------------------------------------------
 
     def _bind(self) -> None:
+        kernel = self._bound(self.predictions)
+        object.__setattr__(self, "_kernel", kernel)
+        object.__setattr__(self, "_quick", kernel.quick)
+
+    def _bound(self, predictions: tuple[str, ...]) -> Elementwise:
+        """The kernel with everything that the loss knows; the predictions are those of usual calls."""
         places = {name: place for place, name in enumerate(self.arrays)}
-        kernel = Elementwise(
+        return Elementwise(
             self._kernel_name(),
             self._kernel_parameters(),
-            predictions=tuple(places[name] for name in self.predictions),
+            predictions=tuple(places[name] for name in predictions),
             differentiable={name: places[name] for name in self.differentiable if name in places},
             curved={name: places[name] for name in self.curved},
             behind=tuple(self._parameter_operands().values()),
@@ -78,11 +86,10 @@ class ElementwiseLoss(Loss):
             # further conditions on shapes are for _shape to check
             broadcasts=self.broadcasts and type(self)._shape is ElementwiseLoss._shape,
             averages=self.averages_last_axis,
+            by_row=self.takes_row_predictions,
             has_domain=bool(self.domains),
             reduction=self.reduction,
         )
-        object.__setattr__(self, "_kernel", kernel)
-        object.__setattr__(self, "_quick", kernel.quick)
 
     def _multiplier(self) -> Array | None:
         return getattr(self, self.multiplier) if self.multiplier else None

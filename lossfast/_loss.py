@@ -330,9 +330,13 @@ class Loss:
     def _retried(self, arrays: tuple[ArrayLike, ...], converted: Mapping[str, Array], request: Request) -> Any:
         """What the quick way gives once arguments are arrays; None if they were before, or there is more to do."""
         usual = tuple(converted.values())
-        if all(map(operator.is_, arrays, usual)) or (request.order == 2 and request.curvature not in self.curvatures):
+        return None if all(map(operator.is_, arrays, usual)) else self._usual(self._quick, usual, request)
+
+    def _usual(self, quick: Any, arrays: tuple[Any, ...], request: Request) -> Any:
+        """What a quick way gives; None where there is more to do."""
+        if request.order == 2 and request.curvature not in self.curvatures:
             return None
-        return self._quick(usual, request.value, request.order, {name: getattr(request, name) for name in DEFAULTS})
+        return quick(arrays, request.value, request.order, {name: getattr(request, name) for name in DEFAULTS})
 
     def _resolve_wrt(self, wrt: str | tuple[str, ...] | None, available: Sequence[str]) -> tuple[str, ...]:
         if wrt is None:

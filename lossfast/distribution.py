@@ -190,9 +190,15 @@ class GaussianNLLLoss(InputTargetVarLoss, ElementwiseLoss):
     domains: ClassVar = {"var": Interval(low=0.0)}
     domain_hint = ": a variance is not negative; let the model predict its logarithm"
     kernel_parameters = ("eps", "full")
+    takes_row_predictions = True
+    _of_constant: ClassVar[Any] = None  # the kernel where the variance is a number; set by _bind
 
     full: bool = flag(default=False)
     eps: float = number(default=1e-6, domain=Interval(low=0.0))
+
+    def _bind(self) -> None:
+        super()._bind()
+        object.__setattr__(self, "_of_constant", self._bound(("input",)))
 
     def _evaluate(self, arrays: tuple[ArrayLike, ...], request: Request) -> Any:
         input, target, var = arrays
@@ -203,7 +209,8 @@ class GaussianNLLLoss(InputTargetVarLoss, ElementwiseLoss):
                 raise ValueError(f"wrt = {wrt!r}: var is a number, a constant: give an array to differentiate by it")
             constant = np.asarray(var, f"f{_arrays.item_size([input])}")
             request.wrt = wrt
-            return super()._evaluate((input, target, constant), request)
+            result = self._usual(self._of_constant.quick, (input, target, constant), request)
+            return super()._evaluate((input, target, constant), request) if result is None else result
         var = _arrays.as_array(var, "var")
         laid_out = var.reshape(_var_shape(var.shape, input.shape))
         if laid_out.shape != var.shape:

@@ -90,6 +90,7 @@ cdef struct Call:
     Py_ssize_t block_length
     int operands
     lf_array operand[4]  # LF_MAX_OPERANDS
+    bint by_row[4]  # predictions that are one number for each row
     Factors factors
     bint wanted[9]  # LF_OUTPUTS
     bint produced[9]  # by the loop, wanted or not
@@ -296,11 +297,13 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     return 0
 
 
-cdef int want(Call *call, int k, cnp.ndarray result, int inner) except -1:
-    """Have an output written to an array, which lacks the `inner` last axes where it has the sums over rows."""
+cdef int want(Call *call, int k, cnp.ndarray result, bint summed) except -1:
+    """Have an output written to an array, or its sums over rows to one that lacks their axes, or has 1 for them."""
     call.wanted[k] = True
-    call.summed[k] = inner > 0
-    return describe(&call.rows if inner else &call.space, result, &call.output[k])
+    call.summed[k] = summed
+    if summed:
+        return describe(&call.rows, result, &call.output[k], call.rows.ndim - cnp.PyArray_NDIM(result))
+    return describe(&call.space, result, &call.output[k])
 
 
 cdef inline bint only_first(tuple places):
@@ -313,10 +316,22 @@ cdef tuple picked(tuple arrays, tuple places):
 
 cdef int want_results(Call *call, tuple places, list results) except -1:
     """Have gradients by the operands of these places, and then Hessians, written to arrays."""
-    cdef int count = len(places), k
+    cdef int count = len(places), place, k
     for k in range(len(results)):
-        want(call, (LF_OUT_GRAD if k < count else LF_OUT_HESS) + <int> places[k % count], results[k], 0)
+        place = places[k % count]
+        want(call, (LF_OUT_GRAD if k < count else LF_OUT_HESS) + place, results[k], call.by_row[place])
     return 0
+
+
+cdef inline bint is_by_row(cnp.ndarray array, cnp.ndarray whole) noexcept:
+    """Whether an array has one element for each row along the last axis of another, which it may lack."""
+    cdef int last = cnp.PyArray_NDIM(whole) - 1, axis
+    for axis in range(last):
+        if axis >= cnp.PyArray_NDIM(array) or cnp.PyArray_DIM(array, axis) != cnp.PyArray_DIM(whole, axis):
+            return False
+    return cnp.PyArray_NDIM(array) == last or (
+        cnp.PyArray_NDIM(array) == last + 1 and cnp.PyArray_DIM(array, last) == 1
+    )
 
 
 cdef class Elementwise:
@@ -326,7 +341,7 @@ cdef class Elementwise:
     cdef bint predicted[4]  # LF_MAX_OPERANDS
     cdef tuple predictions, behind
     cdef dict differentiable, curved
-    cdef bint broadcasts, averages, has_domain
+    cdef bint broadcasts, averages, by_row, has_domain
     cdef cnp.ndarray weight
     cdef bint weight_in_mean, weight_broadcasts
     cdef double parameters[4]  # LF_MAX_PARAMETERS
@@ -347,14 +362,15 @@ cdef class Elementwise:
         bint weight_broadcasts=True,
         bint broadcasts=True,
         bint averages=False,
+        bint by_row=False,
         bint has_domain=False,
         str reduction="sum",
     ):
         """What `quick` has to know, and `run` is told: the operands that are predictions, the first among them; those
         with gradients and with Hessians, by name; array parameters of the kernel `behind` the arrays of a call; a
         weight that multiplies the loss, whether it adds to the denominator of a mean and whether it may be broadcast;
-        whether arrays that are no predictions may; whether a loss is the mean over the last axis; whether numbers may
-        be outside of the domain.
+        whether arrays that are no predictions may; whether a loss is the mean over the last axis; whether predictions
+        beyond the first may be one number for each row along it; whether numbers may be outside of the domain.
         """
         cdef const lf_elementwise *kernel
         self.index = place_of("elementwise", name)
@@ -368,6 +384,7 @@ cdef class Elementwise:
         self.weight_broadcasts = weight_broadcasts
         self.broadcasts = broadcasts
         self.averages = averages
+        self.by_row = by_row
         self.has_domain = has_domain
         self.declare(name, kernel.operands, predictions, reduction)
 
@@ -398,7 +415,8 @@ cdef class Elementwise:
         Usual: arrays of real numbers, of any layout, the predictions native floats of one shape, that of the loss.
         """
         cdef cnp.ndarray first, array
-        cdef int k, bytes
+        cdef int k, bytes, inner
+        cdef bint rows = self.averages
         if len(arrays) != self.given or type(arrays[0]) is not cnp.ndarray:
             return 0
         first = <cnp.ndarray> arrays[0]
@@ -410,14 +428,19 @@ cdef class Elementwise:
             if type(arrays[k]) is not cnp.ndarray:
                 return 0
             array = <cnp.ndarray> arrays[k]
+            call.by_row[k] = False
             if (self.predicted[k] or not self.broadcasts) and not same_shape(array, first):
-                return 0
+                if not (self.by_row and self.predicted[k] and is_by_row(array, first)):
+                    return 0
+                rows = call.by_row[k] = True
             if self.predicted[k]:
                 bytes = real_bytes(array)
-                if bytes == 0:
+                # sums are formed in float64, and rounded once
+                if bytes == 0 or call.by_row[k] and cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT16:
                     return 0
                 call.itemsize = max(call.itemsize, bytes)
-            if not describe(&call.space, array, &call.operand[k]):
+            inner = call.space.ndim - cnp.PyArray_NDIM(array) if call.by_row[k] else 0
+            if not describe(&call.space, array, &call.operand[k], inner):
                 return 0
         call.operands = self.operands
         for k in range(self.given, self.operands):
@@ -425,12 +448,13 @@ cdef class Elementwise:
                 return 0
         call.row = 0
         call.divisor = 1.0
-        if self.averages:
+        if rows:
             if call.space.ndim == 0:
                 return 0
             call.row = call.space.shape[call.space.ndim - 1]
-            call.divisor = <double> call.row
             set_space(&call.rows, call.space.ndim - 1, call.space.shape)
+        if self.averages:
+            call.divisor = <double> call.row
         call.factors.weights = 0
         if self.weight is not None:
             if not self.weight_broadcasts and not same_shape(self.weight, first):
@@ -505,7 +529,9 @@ cdef class Elementwise:
             return None
         if order:
             for k in by if wrt is not None else ():
-                if not real_bytes(<cnp.ndarray> arrays[k]) or not same_shape(arrays[k], arrays[0]):
+                if not real_bytes(<cnp.ndarray> arrays[k]):
+                    return None
+                if not call.by_row[<int> k] and not same_shape(arrays[k], arrays[0]):
                     return None
             results = results_like(picked(arrays, by), order, out, replaceable, others)
             if results is None:
@@ -576,9 +602,7 @@ cdef class Elementwise:
             for k, array in enumerate(arrays):
                 if array is None:
                     continue
-                summed = inner > 0 and array.shape != shape
-                result = array.reshape(shape[: ndim - inner]) if summed else array
-                fits = want(&call, <int> first + k, result, inner if summed else 0) and fits
+                fits = want(&call, <int> first + k, array, inner > 0 and array.shape != shape) and fits
         if not fits:
             raise ValueError(f"{self.name}: arrays do not broadcast to {shape}")
         execute(&call, &value_sum if reduced else NULL)
