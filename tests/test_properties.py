@@ -1004,6 +1004,16 @@ def test_out_holds_the_bits_of_a_fresh_result(case, dtype, isa, rng):
 
 
 @each_case
+def test_out_beside_a_cotangent_that_is_a_number(case, rng):
+    arrays = case.arrays(rng, 300)
+    loss = case.reduced("mean")
+    grads = loss.grad(*arrays, grad_output=-1.75)
+    out = tuple(map(filled_like, grads)) if isinstance(grads, tuple) else filled_like(grads)
+    assert loss.grad(*arrays, grad_output=-1.75, out=out) is not None
+    assert_bits(out, grads)
+
+
+@each_case
 @each_dtype
 def test_out_may_be_what_is_read(case, dtype, isa, rng, parallel):
     lf.set_num_threads(2)

@@ -665,7 +665,8 @@ cdef cnp.ndarray own_array(
 ):
     """The caller's array for a result of this shape and type, or None if there is more to do than to write to it.
 
-    It may be one of those that are `replaceable`, and else shares no memory with them, nor with `others`.
+    It may be one of those that are `replaceable`, and else shares no memory with them, nor with `others`, of which some
+    may be None or a number.
     """
     cdef cnp.ndarray own
     cdef int axis
@@ -686,7 +687,7 @@ cdef cnp.ndarray own_array(
         if not apart(own, <cnp.ndarray> array) and not identical(own, <cnp.ndarray> array):
             return None
     for array in others:
-        if array is not None and not apart(own, <cnp.ndarray> array):
+        if type(array) is cnp.ndarray and not apart(own, <cnp.ndarray> array):
             return None
     return own
 
