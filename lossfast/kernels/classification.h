@@ -326,6 +326,10 @@ static void cross_entropy_row(const lf_row_settings *settings, const lf_rows *ro
     together(settings, rows, cross_entropy_some);
 }
 
+/* Classes that a lane adds up before it adds their sum to that of others: in float64 the masses of a thousand classes
+ * would lose two digits one after the other. */
+enum { SPREAD_CLASSES = 64 };
+
 static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *rows) {
     const ptrdiff_t n = settings->classes, stride = rows->stride, lanes = rows->lanes;
     const REAL *x = rows->input, *target = rows->target, *scale = rows->scale;
@@ -336,17 +340,29 @@ static void cross_entropy_lanes(const lf_row_settings *settings, const lf_rows *
 
     lanes_softmax(rows, n, s);
     own_masses(settings, rows, &e, lanes);
-    if (spread)
-        for (ptrdiff_t c = 0; c < n; c++) {
+    for (ptrdiff_t start = 0; spread && start < n; start += SPREAD_CLASSES) {
+        const ptrdiff_t end = n - start < SPREAD_CLASSES ? n : start + SPREAD_CLASSES;
+        double later[3][LF_LANES] = {{0}};
+        double *sums = start ? later[0] : e.spread, *distances = start ? later[1] : e.distance,
+               *others = start ? later[2] : e.others;
+        for (ptrdiff_t c = start; c < end; c++) {
 #pragma omp simd
             for (ptrdiff_t l = 0; l < lanes; l++) {
                 const REAL q = spread_mass(settings, target, c * stride + l, c);
-                e.spread[l] += (double)q;
-                e.distance[l] += (double)distance_term(q, s->max[l] - x[c * stride + l]);
-                e.others[l] += s->apart[l] == (int32_t)c ? 0.0 : (double)q;
+                sums[l] += (double)q;
+                distances[l] += (double)distance_term(q, s->max[l] - x[c * stride + l]);
+                others[l] += s->apart[l] == (int32_t)c ? 0.0 : (double)q;
                 e.q_apart[l] += s->apart[l] == (int32_t)c ? q : R(0.0);
             }
         }
+        if (start)
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < lanes; l++) {
+                e.spread[l] += sums[l];
+                e.distance[l] += distances[l];
+                e.others[l] += others[l];
+            }
+    }
     lanes_exp_sum(rows, n, s->max, s->apart, grad, stride, s->rest);
     entropies(settings, spread, target != NULL, lanes, scale, &e, rows->value);
 
