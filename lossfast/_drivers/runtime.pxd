@@ -185,6 +185,20 @@ cdef extern from "abi.h" nogil:
         double (*log_prob)(const lf_beam *beam, Py_ssize_t rank) noexcept nogil
         Py_ssize_t (*labelling)(const lf_beam *beam, Py_ssize_t rank, int64_t *labels) noexcept nogil
 
+    ctypedef struct lf_product:
+        Py_ssize_t rows
+        Py_ssize_t columns
+        Py_ssize_t terms
+        const void *a
+        Py_ssize_t a_row
+        Py_ssize_t a_column
+        const void *b
+        Py_ssize_t b_row
+        const void *start
+        void *c
+        Py_ssize_t c_row
+        int add
+
     ctypedef struct lf_table:
         const lf_elementwise *elementwise
         const lf_rowwise *const *rowwise
@@ -221,6 +235,7 @@ cdef extern from "abi.h" nogil:
         void (*multiply)(void *product, const void *factor, Py_ssize_t n) noexcept nogil
         void (*accumulate)(void *total, const void *part, double factor, Py_ssize_t n) noexcept nogil
         double (*sum)(const void *values, Py_ssize_t n) noexcept nogil
+        void (*product)(const lf_product *product) noexcept nogil
         void (*subtract)(
             Py_ssize_t n, const void *a, const void *b, void *c, int around_cache
         ) noexcept nogil

@@ -255,6 +255,21 @@ typedef struct {
     ptrdiff_t (*labelling)(const lf_beam *beam, ptrdiff_t rank, int64_t *labels);
 } lf_decoding;
 
+/* ---- products of matrices -------------------------------------------------------------------------------------- */
+
+/* c = start + a b, or c += a b, of REALs whose places in a row or column are so many REALs apart, or one. */
+typedef struct {
+    ptrdiff_t rows, columns, terms; /* c has rows and columns, a has rows and terms */
+    const void *a;
+    ptrdiff_t a_row, a_column;
+    const void *b; /* its rows are read to the next multiple of LF_LANE_MULTIPLE columns */
+    ptrdiff_t b_row;
+    const void *start; /* a REAL for each row, or NULL for zeros */
+    void *c;
+    ptrdiff_t c_row;
+    int add;
+} lf_product;
+
 /* ---- the table ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -290,6 +305,7 @@ typedef struct {
     /* total += part * factor, both rounded; a part that is the total itself is the first */
     void (*accumulate)(void *total, const void *part, double factor, ptrdiff_t n);
     double (*sum)(const void *values, ptrdiff_t n);
+    void (*product)(const lf_product *product);
     /* c = a - b: the least that a loss with a gradient moves, to measure the memory with */
     void (*subtract)(ptrdiff_t n, const void *a, const void *b, void *c, int around_cache);
 } lf_table;

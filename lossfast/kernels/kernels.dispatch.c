@@ -8,6 +8,7 @@
 #include "elementwise.h"
 #include "kernel_index.h"
 #include "pairwise.h"
+#include "product.h"
 #include "real.h"
 #include "rowwise.h"
 #include "sequence.h"
@@ -45,5 +46,6 @@ const lf_table LF_TABLE_NAME = {
     .multiply = multiply,
     .accumulate = accumulate,
     .sum = sum,
+    .product = matrix_product,
     .subtract = subtract,
 };
