@@ -29,7 +29,6 @@ from lossfast._drivers.runtime cimport (
     MEAN,
     NONE,
     SMALL,
-    Factors,
     Memory,
     Space,
     add_factors,
@@ -43,9 +42,7 @@ from lossfast._drivers.runtime cimport (
     lf_array,
     lf_curvature,
     lf_prefetch,
-    lf_row_settings,
     lf_rows,
-    lf_rowwise,
     lf_table,
     native,
     padded,
@@ -81,43 +78,6 @@ cdef Py_ssize_t STREAM_ROW_BYTES = 1024
 cdef Py_ssize_t LIST_PREFETCH_BYTES = 64
 # Labels checked in one block.
 cdef Py_ssize_t LABEL_BLOCK = 16384
-
-cdef struct Call:
-    Space space  # of the rows
-    const lf_table *table
-    const lf_rowwise *kernel
-    lf_row_settings settings
-    Py_ssize_t rows
-    Py_ssize_t itemsize
-    double scale
-    lf_array tables[5]  # LF_ROW_TABLES; the row axes
-    Py_ssize_t class_stride[5]  # bytes
-    bint used[5]
-    bint in_place[5]  # a tile of it can be handed to the kernel as it stands
-    bint has_labels  # one for every row …
-    bint has_lists  # … or a list of them, which is a table
-    lf_array labels
-    Py_ssize_t list_stride  # bytes
-    bint ignoring
-    int64_t ignore_index
-    Factors factors
-    bint value_wanted
-    lf_array value
-    bint in_lanes
-    bint crossing  # a tile may go on from one run of the last row axis into the next
-    Py_ssize_t tile  # rows of one block
-    Py_ssize_t tiles_per_run
-    Py_ssize_t blocks
-    Memory memory
-    double *partials
-    Py_ssize_t labels_at  # in the scratch memory of a thread; before them the numbers of a row each
-    Py_ssize_t tables_at
-    Py_ssize_t kernel_scratch_at
-    Py_ssize_t draft_at
-    Py_ssize_t draft_bytes
-    bint side_by_side  # the kernel takes all rows of a tile at once
-    bint draft_is_grad  # its rows are whole vectors
-    bint around_cache  # gradients are written so
 
 
 cdef inline Py_ssize_t lane_stride(Py_ssize_t rows) noexcept nogil:
@@ -303,11 +263,10 @@ cdef void run_rows(Call *call, Py_ssize_t start, lf_rows *tile, int32_t *labels,
                 store_row(call, which, row, at[which])
 
 
-cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
-    cdef Call *call = <Call *> context
+cdef void compute(Call *call, Py_ssize_t start, Py_ssize_t n, double *partial, char *scratch) noexcept nogil:
+    """n rows from `start`, in scratch memory as `lay_out` says; the sum of their values goes to `partial`."""
     cdef const lf_table *table = call.table
-    cdef Py_ssize_t start, n, run_length, row_bytes = padded(call.tile * call.itemsize)
-    cdef char *scratch = call.memory.slots + thread * call.memory.slot_bytes
+    cdef Py_ssize_t row_bytes = padded(call.tile * call.itemsize)
     cdef char *scales = scratch
     cdef char *values = scratch + row_bytes
     cdef char *factors = scratch + 2 * row_bytes
@@ -316,11 +275,6 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
     cdef const void *factor
     cdef lf_rows rows
     cdef int m
-    run_length = call.rows if call.crossing else call.tables[LF_INPUT].shape[call.tables[LF_INPUT].ndim - 1]
-    start = index // call.tiles_per_run * run_length + index % call.tiles_per_run * call.tile
-    n = run_length - index % call.tiles_per_run * call.tile
-    if n > call.tile:
-        n = call.tile
     if call.has_labels:
         table.gather_labels(&call.labels, start, n, wide_labels)
         # checked before; once more, because another thread may have written since
@@ -341,14 +295,23 @@ cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
         run_lanes(call, start, &rows, scratch + call.tables_at)
     else:
         run_rows(call, start, &rows, labels, scratch)
-    if call.partials != NULL or call.value_wanted:
-        for m in range(call.factors.weights):
-            factor = table.gather(&call.factors.array[m], start, n, factors)
-            table.multiply(values, factor, n)
-    if call.partials != NULL:
-        call.partials[index] = table.sum(values, n)
+    for m in range(call.factors.weights):
+        factor = table.gather(&call.factors.array[m], start, n, factors)
+        table.multiply(values, factor, n)
+    partial[0] = table.sum(values, n)
     if call.value_wanted:
         table.scatter(&call.value, start, n, values)
+
+
+cdef void block(void *context, Py_ssize_t index, int thread) noexcept nogil:
+    cdef Call *call = <Call *> context
+    cdef Py_ssize_t start, n, run_length
+    run_length = call.rows if call.crossing else call.tables[LF_INPUT].shape[call.tables[LF_INPUT].ndim - 1]
+    start = index // call.tiles_per_run * run_length + index % call.tiles_per_run * call.tile
+    n = run_length - index % call.tiles_per_run * call.tile
+    if n > call.tile:
+        n = call.tile
+    compute(call, start, n, &call.partials[index], call.memory.slots + thread * call.memory.slot_bytes)
 
 
 cdef inline Py_ssize_t elements_per_row(Call *call) noexcept nogil:
@@ -425,16 +388,11 @@ cdef void plan(Call *call) noexcept:
     )
 
 
-cdef int execute(Call *call, double *sum_of_values) except -1:
-    cdef Py_ssize_t classes = call.settings.classes, lanes, row_bytes, table_bytes = 0, together
-    cdef int threads, which
-    cdef char small[SMALL]
-    settle(&call.space, call.itemsize, False)
-    call.rows = call.space.size
-    plan(call)
-    threads = team(call.rows * elements_per_row(call) * COST * (call.itemsize >> 2), call.blocks)
-    lanes = lane_stride(call.tile) if call.in_lanes else 1
-    row_bytes = padded(call.tile * call.itemsize)
+cdef Py_ssize_t lay_out(Call *call) noexcept:
+    """Where things are in the scratch memory of a thread; returns how much that is."""
+    cdef Py_ssize_t classes = call.settings.classes, lanes = lane_stride(call.tile) if call.in_lanes else 1
+    cdef Py_ssize_t row_bytes = padded(call.tile * call.itemsize), table_bytes = 0, together
+    cdef int which
     # a copy of every table and one row, where not all of them are used as they stand
     for which in range(LF_ROW_TABLES):
         if call.used[which] and not call.in_place[which]:
@@ -449,9 +407,18 @@ cdef int execute(Call *call, double *sum_of_values) except -1:
     if classes and not call.in_lanes and not call.draft_is_grad and (call.used[LF_GRAD] or classes <= BLOCK_ELEMENTS):
         together = min(LF_TOGETHER, max(1, LF_DRAFT_BYTES // (classes * call.itemsize)))
         call.draft_bytes = padded(together * lane_stride(classes) * call.itemsize)
-    allocate(
-        &call.memory, threads, call.draft_at + call.draft_bytes, call.blocks * <Py_ssize_t> sizeof(double), small
-    )
+    return call.draft_at + call.draft_bytes
+
+
+cdef int execute(Call *call, double *sum_of_values) except -1:
+    cdef Py_ssize_t classes = call.settings.classes
+    cdef int threads
+    cdef char small[SMALL]
+    settle(&call.space, call.itemsize, False)
+    call.rows = call.space.size
+    plan(call)
+    threads = team(call.rows * elements_per_row(call) * COST * (call.itemsize >> 2), call.blocks)
+    allocate(&call.memory, threads, lay_out(call), call.blocks * <Py_ssize_t> sizeof(double), small)
     call.partials = <double *> call.memory.rest
     run_unlocked(threads, call.blocks, block, call, call.rows * classes)
     sum_of_values[0] = total(call.partials, call.blocks)
@@ -581,15 +548,6 @@ cdef Py_ssize_t scan(Scan *scan, cnp.ndarray labels, cnp.ndarray row_weight, dou
 
 cdef class Rowwise:
     """The kernel of one loss over a class axis; instruction set and precision are chosen at each call."""
-
-    cdef int index, most_axes
-    cdef double parameters[4]  # LF_MAX_PARAMETERS
-    cdef bint lists, probabilities, ignoring, counting
-    cdef int64_t ignore_index
-    cdef cnp.ndarray single, double_  # the factors of the classes in both precisions, contiguous
-    cdef bint factors_in_mean
-    cdef int reduction
-    cdef readonly str name
 
     def __init__(
         self,
