@@ -11,9 +11,10 @@ from scipy import special
 
 from lossfast import _arrays
 from lossfast._activations import log_softmax
+from lossfast._drivers.linear import Linear
 from lossfast._drivers.rowwise import Rowwise
 from lossfast._drivers.runtime import weight_sum
-from lossfast._linear import TILE_BYTES, LinearLayer, cross_entropy, fitting, per_row, store
+from lossfast._linear import fitting, per_row, store
 from lossfast._loss import Interval, Loss, Result, array, caller_arrays, integer, integers, number, result_dtype
 from lossfast.classification import CrossEntropyLoss
 
@@ -32,6 +33,8 @@ __all__ = ["AdaptiveLogSoftmaxWithLoss", "LinearCrossEntropyLoss"]
 
 #: Elements that are converted to float64 at a time.
 _WIDE_ELEMENTS = 1 << 19
+#: Log-probabilities that are computed at a time.
+_TILE_BYTES = 44 << 20
 
 
 def _check_matrix(name: str, matrix: Array, rows: int | str, columns: int, meaning: str) -> None:
@@ -49,7 +52,7 @@ def _check_matrix(name: str, matrix: Array, rows: int | str, columns: int, meani
 
 
 class LinearCrossEntropyLoss(Loss):
-    r"""Cross entropy of the logits of a linear layer, computed tile by tile and never stored as a whole.
+    r"""Cross entropy of the logits of a linear layer, computed a few rows at a time and never stored as a whole.
 
     .. math::
         \ell(x, W, b) = \ell_\text{cross entropy}(z), \quad z = W x + b, \quad g = \partial_z \ell, \qquad
@@ -83,15 +86,12 @@ class LinearCrossEntropyLoss(Loss):
     gradients by the three predictions come from one pass; with probabilities, gradients exist by ``target`` and
     ``weight`` too. Labels, masked classes, NaN and infinities count as in `CrossEntropyLoss`. Curvatures: none.
 
-    Memory: less than 64 MiB beside the arguments and the gradients for up to 150 000 classes in float32, and the
-    logits of 64 rows for more. A gradient by ``linear_weight`` in half precision, in another precision than that of
-    the computation or for an ``out`` with gaps is added up in an array of its own, ``linear_weight`` is copied if a
-    gradient replaces it, and a gradient by ``target`` needs the tile twice.
+    Memory: less than 64 MiB beside the arguments and the gradients for up to 700 000 classes in float32, and the logits
+    of 16 rows for more. A gradient by ``linear_weight`` in half precision, in another precision than that of the
+    computation or for an ``out`` with gaps is added up in an array of its own, and ``linear_weight`` is copied if a
+    gradient replaces it.
 
-    Threads: the matrix products are those of NumPy's BLAS, whose threads threadpoolctl sets; all else obeys
-    `set_num_threads`. BLAS does not promise the same bits for any number of threads.
-
-    Accuracy: that of `CrossEntropyLoss`, for logits and sums that BLAS rounds in the precision of the computation.
+    Accuracy: that of `CrossEntropyLoss`, for logits and sums of products in the precision of the computation.
 
     References
     ----------
@@ -109,7 +109,8 @@ class LinearCrossEntropyLoss(Loss):
     curvatures = ()
 
     takes_probabilities: ClassVar[bool] = True
-    _of_logits: ClassVar[Any] = None  # the loss of the logits; set by _bind
+    _of_logits: ClassVar[Any] = None  # the loss of the logits and …
+    _linear: ClassVar[Any] = None  # … of the layer; set by _bind
 
     weight: ArrayLike | None = array(default=None, ndim=1)
     ignore_index: int = integer(default=-100)
@@ -192,6 +193,8 @@ class LinearCrossEntropyLoss(Loss):
 
     def _bind(self) -> None:
         object.__setattr__(self, "_of_logits", CrossEntropyLoss(**self.parameters))
+        object.__setattr__(self, "_linear", Linear(self._of_logits._kernel))
+        object.__setattr__(self, "_quick", self._linear.quick)
 
     def _checked(self, arrays: tuple[ArrayLike, ...]) -> dict[str, Array]:
         """The arrays by name, of shapes that belong together, but for the target's."""
@@ -255,46 +258,52 @@ class LinearCrossEntropyLoss(Loss):
         multipliers, cotangents = per_row((row_weight,), shape), per_row(cotangents, shape)
         if rows and classes:
             by = {name: result.array for name, result in grads.items()}
-            by_weight = np.zeros(classes)
-
-            def add_by_weight(part: slice, logits: Array) -> None:
-                assert target is not None  # labels leave the class weights without a gradient
-                step = max(1, _WIDE_ELEMENTS // classes)
-                for start in range(0, len(logits), step):
-                    some = slice(part.start + start, part.start + min(start + step, len(logits)))
-                    factors = [scale, *(a[some] for a in (*multipliers, *cotangents))]
-                    piece = logits[start : start + step]
-                    by_weight[:] += self._of_logits._weight_gradient(piece, target[some], 1, factors)
-
-            total = cross_entropy(
-                self._of_logits._kernel,
-                LinearLayer(
-                    operands["input"],
-                    operands["linear_weight"],
-                    operands.get("linear_bias"),
-                    np.dtype(f"f{itemsize}"),
-                    kept=None if labels is None else labels.reshape(rows) != self.ignore_index,
-                    by_input=by.get("input"),
-                    by_weight=by.get("linear_weight"),
-                    by_bias=by.get("linear_bias"),
-                ),
-                labels=None if labels is None else labels.reshape(rows),
-                target=target,
-                multipliers=multipliers,
-                cotangents=cotangents,
-                scale=scale,
-                value=None if value is None else value.reshape(rows),
-                by_target=by.get("target"),
-                look=add_by_weight if "weight" in by else None,
+            if "weight" in by:  # before a result overwrites an argument
+                factors = [scale, *multipliers, *cotangents]
+                store(self._by_class_weight(operands, target, factors, np.dtype(f"f{itemsize}")), by["weight"])
+            total = self._linear.run(
+                operands["input"],
+                operands["linear_weight"],
+                operands.get("linear_bias"),
+                itemsize,
+                None if labels is None else labels.reshape(rows),
+                target,
+                multipliers,
+                cotangents,
+                scale,
+                None if value is None else value.reshape(rows),
+                by.get("input"),
+                by.get("linear_weight"),
+                by.get("linear_bias"),
+                by.get("target"),
             )
-            if "weight" in by:
-                store(by_weight, by["weight"])
         else:  # no rows, or rows without classes, whose loss is an empty sum
             for written in (value, *(result.array for result in grads.values())):
                 if written is not None:
                     written[...] = 0
         answer = self._reduced(total, denominator) if self.reduction != "none" else value
         return request.answer(answer, grads, {})
+
+    def _by_class_weight(
+        self, operands: Mapping[str, Array], target: Array | None, factors: list[Any], dtype: np.dtype[Any]
+    ) -> Array:
+        """The gradient by the class weights, from the logits of a few rows at a time."""
+        assert target is not None  # labels leave the class weights without a gradient
+        input, weight = operands["input"], operands["linear_weight"]
+        rows, classes = (max(1, _WIDE_ELEMENTS // max(1, n)) for n in reversed(weight.shape))
+        total = np.zeros(len(weight))
+        with np.errstate(all="ignore"):  # infinities and NaN are results like others
+            for start in range(0, len(input), rows):
+                some = slice(start, start + rows)
+                x = fitting(input[some], dtype)
+                logits = np.concatenate(
+                    [x @ fitting(weight[k : k + classes], dtype).T for k in range(0, len(weight), classes)], axis=1
+                )
+                if "linear_bias" in operands:
+                    logits += operands["linear_bias"].astype(dtype)
+                own = [factors[0], *(a[some] for a in factors[1:])]
+                total += self._of_logits._weight_gradient(logits, target[some], 1, own)
+        return total
 
 
 # ---- adaptive softmax ----------------------------------------------------------------------------------------------
@@ -341,9 +350,10 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
 
     Memory: as `LinearCrossEntropyLoss`, for the head and for each cluster in turn, and the input of the cluster's rows.
 
-    Threads: as `LinearCrossEntropyLoss`.
+    Threads: the products with the inner layers are those of NumPy's BLAS, whose threads threadpoolctl sets, and which
+    does not promise the same bits for any number of them.
 
-    Accuracy: that of `CrossEntropyLoss`, for logits and sums that BLAS rounds in the precision of the computation.
+    Accuracy: that of `CrossEntropyLoss`, for logits and sums of products in the precision of the computation.
 
     References
     ----------
@@ -357,7 +367,7 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
     curved = ()
     curvatures = ()
 
-    _kernel: ClassVar[Any] = None  # set by _bind
+    _linear: ClassVar[Any] = None  # set by _bind
 
     n_classes: int = integer(kw_only=False)
     cutoffs: Sequence[int] = integers(kw_only=False)
@@ -520,7 +530,7 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
                 raise ValueError(f"cutoffs[{i}] = {cutoff} does not exceed cutoffs[{i - 1}] = {self.cutoffs[i - 1]}")
 
     def _bind(self) -> None:
-        object.__setattr__(self, "_kernel", Rowwise("cross_entropy"))
+        object.__setattr__(self, "_linear", Linear(Rowwise("cross_entropy")))
 
     # ---- the model -------------------------------------------------------------------------------------------------
 
@@ -581,7 +591,7 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
         return {name: fitting(a, dtype) for name, a in operands.items()}
 
     def _tiles(self, x: Array) -> Iterator[slice]:
-        step = max(1, TILE_BYTES // (2 * x.itemsize * self.n_classes))
+        step = max(1, _TILE_BYTES // (2 * x.itemsize * self.n_classes))
         return (slice(start, start + step) for start in range(0, len(x), step))
 
     def _head(self, x: Array, fitted: Mapping[str, Array]) -> Array:
@@ -707,22 +717,21 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
         by_input = by.get("input")
         if by_input is not None and by_input.dtype != dtype:
             by_input = np.empty(input.shape, dtype)
-        total = cross_entropy(
-            self._kernel,
-            LinearLayer(
-                input,
-                operands["head_weight"],
-                operands.get("head_bias"),
-                dtype,
-                by_input=by_input,
-                by_weight=by.get("head_weight"),
-                by_bias=by.get("head_bias"),
-            ),
-            labels=np.where(clusters == 0, labels, first - 1 + clusters),
-            multipliers=multipliers,
-            cotangents=cotangents,
-            scale=scale,
-            value=values,
+        total: float = self._linear.run(
+            input,
+            operands["head_weight"],
+            operands.get("head_bias"),
+            dtype.itemsize,
+            np.where(clusters == 0, labels, first - 1 + clusters),
+            None,
+            multipliers,
+            cotangents,
+            scale,
+            values,
+            by_input,
+            by.get("head_weight"),
+            by.get("head_bias"),
+            None,
         )
         for i, classes in enumerate(self._clusters):
             inner, outer = f"tail_weights[{i}][0]", f"tail_weights[{i}][1]"
@@ -735,16 +744,21 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
             hidden = np.matmul(x, weight.T)
             by_hidden = np.empty_like(hidden) if inner in by or by_input is not None else None
             tail_values = None if values is None else np.empty(len(rows), dtype)
-            total += cross_entropy(
-                self._kernel,
-                LinearLayer(
-                    hidden, operands[outer], None, dtype, by_input=by_hidden, by_weight=by.get(outer), by_bias=None
-                ),
-                labels=labels[rows] - classes.start,
-                multipliers=tuple(a[rows] for a in multipliers),
-                cotangents=tuple(a[rows] for a in cotangents),
-                scale=scale,
-                value=tail_values,
+            total += self._linear.run(
+                hidden,
+                operands[outer],
+                None,
+                dtype.itemsize,
+                labels[rows] - classes.start,
+                None,
+                tuple(a[rows] for a in multipliers),
+                tuple(a[rows] for a in cotangents),
+                scale,
+                tail_values,
+                by_hidden,
+                by.get(outer),
+                None,
+                None,
             )
             if values is not None:
                 values[rows] += tail_values

@@ -15,7 +15,8 @@ import pytest
 import lossfast as lf
 import lossfast.functional as F
 from lossfast import _linear, large_output
-from lossfast._loss import REGISTRY
+from lossfast._drivers import linear as linear_driver
+from lossfast._loss import REGISTRY, _never
 
 from .cases import assert_bits, wide
 
@@ -119,16 +120,20 @@ def close(actual, expected, dtype, factor=64):
         )
 
 
-@pytest.fixture(params=["one tile", "many tiles"])
+@pytest.fixture(params=["one block", "groups", "tiles"])
 def tiles(request, monkeypatch):
-    """All rows and classes at once, or two rows and two classes at a time."""
-    if request.param == "many tiles":
-        monkeypatch.setattr(_linear, "TILE_BYTES", 0)
-        monkeypatch.setattr(large_output, "TILE_BYTES", 0)
-        monkeypatch.setattr(_linear, "_LEAST_ROWS", 2)
-        monkeypatch.setattr(_linear, "_BLOCK_BYTES", 0)
+    """All rows at once, groups of two rows, or tiles of two rows, of which two classes are taken at a time."""
+    sizes = {"rows": 2, "many_rows": 2, "least_classes": 2, "most_classes": 2, "tile_bytes": 0}
+    if request.param == "groups":
+        del sizes["tile_bytes"]
+    if request.param == "tiles":
+        sizes["small_weight"] = -1
+    before = linear_driver.set_sizes(**(sizes if request.param != "one block" else {}))
+    if request.param != "one block":
+        monkeypatch.setattr(large_output, "_TILE_BYTES", 0)
         monkeypatch.setattr(large_output, "_WIDE_ELEMENTS", 0)
-    return request.param
+    yield request.param
+    linear_driver.set_sizes(**before)
 
 
 PROBLEMS = {
@@ -250,11 +255,6 @@ def test_is_the_cross_entropy_of_the_logits_for_real_shapes(rng):
     """Several tiles and blocks of the sizes in use, against logits that are stored."""
     x, weight = rng.standard_normal((300, 24), np.float32), rng.standard_normal((70_000, 24), np.float32)
     bias, labels = rng.standard_normal(70_000, np.float32), rng.integers(0, 70_000, 300)
-    layer = _linear.LinearLayer(
-        x, weight, bias, np.dtype(np.float32), by_input=None, by_weight=np.empty_like(weight), by_bias=None
-    )
-    assert len(list(layer)) > 1
-    assert len(layer.blocks) > 1
     value, (by_input, by_weight, by_bias) = lf.LinearCrossEntropyLoss().value_and_grad(
         x, weight, labels, linear_bias=bias
     )
@@ -276,6 +276,140 @@ def test_threads_and_instruction_sets(problem, tiles, each_isa, each_threads, rn
             value, grads = loss.value_and_grad(**arrays)
             close(value, expected, np.float64)
             close(grads, first[1], np.float64)
+
+
+#: Around the sizes of vectors, of their tiles and of blocks, and what is shared out in several strips and chunks.
+SHAPES = [
+    *((n, 1 + n % 5, 1 + n % 7) for n in (1, 2, 15, 16, 17, 47, 48, 49, 143, 145, 300)),
+    *((5, features, 3) for features in (7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 47, 48, 49, 64, 80, 100, 130)),
+    *((20, 20, classes) for classes in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 40, 255, 257, 600)),
+    *((1300, 64, 10), (500, 130, 65), (400, 33, 300)),
+]
+
+
+@pytest.mark.parametrize("way", ["small", "tiles"])
+@each_dtype
+def test_every_shape(way, dtype, isa, each_threads):
+    """As the logits that are stored, with the same bits for any number of threads."""
+    sizes = {"small_weight": -1, "tile_bytes": 1 << 16, "least_strip": 16} if way == "tiles" else {}
+    before = linear_driver.set_sizes(**sizes)
+    try:
+        for rows, features, classes in SHAPES:
+            rng = np.random.default_rng(rows)
+            arrays = linear(rng, rows=rows, features=features, classes=classes, dtype=dtype)
+            exact = [wide(a)[0] for a in arrays.values()]
+            logits = exact[0] @ exact[1].T + exact[3]
+            value, slopes = lf.CrossEntropyLoss().value_and_grad(logits.astype(float), arrays["target"])
+            for number in each_threads():
+                answer = lf.LinearCrossEntropyLoss().value_and_grad(**arrays)
+                if number == 1:
+                    first = answer
+                assert_bits(answer, first, f"{rows} x {features} x {classes}, {number} threads")
+            close(first[0], value, dtype)
+            close(first[1], (slopes @ exact[1], slopes.T @ exact[0], slopes.sum(0)), dtype)
+    finally:
+        linear_driver.set_sizes(**before)
+
+
+@pytest.fixture
+def straight(monkeypatch):
+    """A method that raises where it does not go straight to the driver."""
+
+    def refuse(self, arrays, request):
+        raise GeneralWay
+
+    def call(loss, method, arrays, options):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(loss), "_evaluate", refuse)
+            return getattr(loss, method)(**arrays, **options)
+
+    return call
+
+
+class GeneralWay(Exception):
+    """A call did not go straight to the driver."""
+
+
+def generally(loss, method, arrays, options):
+    """What the general way gives."""
+    own = loss._quick
+    object.__setattr__(loss, "_quick", _never)
+    try:
+        return getattr(loss, method)(**arrays, **options)
+    finally:
+        object.__setattr__(loss, "_quick", own)
+
+
+@pytest.mark.parametrize("problem", [p for name, p in PROBLEMS.items() if "linear" in name])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_both_ways_give_the_same_bits(problem, reduction, tiles, straight, rng):
+    loss, arrays = problem(rng, rows=50, dtype=np.float32)
+    loss, names = reduced(loss, reduction), predictions(loss, arrays)
+    cotangent = rng.standard_normal(50) if reduction == "none" else -1.75
+    weight = rng.random(50)
+    for method in ("__call__", "value_and_grad", "grad"):
+        for options in ({}, {"sample_weight": weight}):
+            assert_bits(straight(loss, method, arrays, options), generally(loss, method, arrays, options))
+        if method == "__call__":
+            continue
+        chosen = [(*names[:n],) for n in range(1, len(names) + 1)] + [names[::-1], names[1]]
+        for options in ({"grad_output": cotangent, "sample_weight": weight}, *({"wrt": wrt} for wrt in chosen)):
+            expected = generally(loss, method, arrays, options)
+            assert_bits(straight(loss, method, arrays, options), expected, str(options.keys()))
+            grads = expected[1] if method == "value_and_grad" else expected
+            out = mapped(lambda g: np.full_like(g, 77), grads)
+            assert_bits(straight(loss, method, arrays, {**options, "out": out}), expected, str(options.keys()))
+            assert_bits(out, grads)
+
+
+@each_dtype
+def test_any_layout_and_dtype_goes_straight_to_the_driver(dtype, straight, rng):
+    loss, arrays = lf.LinearCrossEntropyLoss(), linear(rng, rows=50, dtype=dtype)
+    for layout in (np.asfortranarray, strided, rows_apart, reversed_memory, read_only):
+        given = mapped(layout, arrays)
+        assert_bits(straight(loss, "value_and_grad", given, {}), generally(loss, "value_and_grad", given, {}))
+    for name, other in itertools.product(loss.predictions, (np.float16, np.float32, np.float64)):
+        given = {**arrays, name: arrays[name].astype(other)}
+        assert_bits(straight(loss, "value_and_grad", given, {}), generally(loss, "value_and_grad", given, {}))
+    for other in (np.int8, np.uint16, np.int64):
+        given = {**arrays, "target": arrays["target"].astype(other)}
+        assert_bits(straight(loss, "value_and_grad", given, {}), loss.value_and_grad(**arrays))
+    given = {**arrays, "input": arrays["input"].copy()}
+    expected = loss.grad(**given)
+    out = (given["input"], *(np.empty_like(g) for g in expected[1:]))
+    assert_bits(straight(loss, "grad", given, {"out": out}), expected)
+
+
+def test_other_calls_take_the_general_way(rng):
+    """What is not usual, and what is refused."""
+    loss, arrays = lf.LinearCrossEntropyLoss(), linear(rng)
+
+    def quick(options=None, order=1, loss=loss, **changed):
+        given = {**arrays, **changed}
+        return loss._quick(tuple(given[name] for name in loss.arrays), True, order, options or {})
+
+    x, weight, target, bias = (arrays[name] for name in loss.arrays)
+    assert quick() is not None
+    for name, others in (
+        ("input", (x.astype(">f8"), x.astype(int), x[0], x[:0], x[:, :0], x.tolist(), x.astype(HALVES[1]))),
+        ("linear_weight", (weight.astype(">f8"), weight[:, :2], weight[:0], weight.astype(np.longdouble), None)),
+        ("target", (target[:3], target + CLASSES, np.full(7, -100), target.tolist(), target.astype(float))),
+        ("target", (np.eye(7, 5), np.eye(7, CLASSES, dtype=int), np.eye(7, CLASSES, dtype=">f8"))),
+        ("linear_bias", (bias[:3], bias[np.newaxis], bias.tolist())),
+    ):
+        for other in others:
+            assert quick(**{name: other}) is None, (name, other)
+    fresh = [np.empty_like(a) for a in (x, weight, bias)]
+    outs = [fresh[0], fresh, fresh[:2], (x[::-1], *fresh[1:]), (fresh[0], weight, fresh[2])]
+    outs += [(*fresh[:2], fresh[0].ravel()[:CLASSES]), (np.empty_like(x, np.float32), *fresh[1:])]
+    for out in outs:
+        assert quick({"out": out if out is fresh[0] or out is fresh else tuple(out)}) is None
+    for options in ({"wrt": "target"}, {"wrt": ()}, {"sample_weight": 2}, {"sample_weight": np.ones(3)}):
+        assert quick(options) is None
+    assert quick({"wrt": "linear_bias"}, linear_bias=None) is None
+    assert quick({"out": np.empty(7)}, order=0) is None
+    assert quick(loss=lf.LinearCrossEntropyLoss(weight=np.ones(5))) is None
+    assert quick(loss=lf.LinearCrossEntropyLoss(ignore_index=2), target=np.full((7, CLASSES), 1 / 6)) is None
 
 
 @each_loss
