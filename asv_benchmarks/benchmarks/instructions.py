@@ -15,7 +15,6 @@ import functools
 import gc
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -114,7 +113,7 @@ def count(python: str = sys.executable, losses: list[str] | None = None) -> dict
     if valgrind is None:
         raise FileNotFoundError("valgrind is not installed: it counts the instructions")
     settings = {"PYTHONHASHSEED": "0", "LOSSFAST_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    if platform.machine() in ("x86_64", "AMD64"):
+    if "avx2" in Path("/proc/cpuinfo").read_text().split():
         settings["LOSSFAST_ISA"] = "avx2"
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "counts"
