@@ -58,6 +58,7 @@ CURVATURES = ("exact", "psd", "fisher", "majorizer", "unit")
 AUXILIARY = {
     "bce_with_logits_weighted",
     "copy",
+    "distance_contrastive_squared",
     "exp_nonpositive",
     "kl_div_log_target",
     "poisson_nll_full",
