@@ -111,26 +111,32 @@ static void clear_rows(const lf_rows *rows, ptrdiff_t classes) {
 }
 
 static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
-    const ptrdiff_t n = rows->lanes, next = rows->next[LF_INPUT];
-    const int32_t *labels = rows->label;
-    const REAL *x = rows->input, *scale = rows->scale;
-    REAL *value = rows->value;
-    for (ptrdiff_t l = 0; l < n; l++) {
-        const ptrdiff_t ahead = l + NLL_AHEAD < n ? l + NLL_AHEAD : l;
-        __builtin_prefetch(x + ahead * next + (labels[ahead] < 0 ? 0 : labels[ahead]));
-        value[l] = labels[l] < 0 ? R(0.0) : -class_weight(settings, labels[l]) * x[l * next + labels[l]];
-    }
-    if (rows->grad) /* which the input may be */
-        clear_rows(rows, settings->classes);
-    for (ptrdiff_t l = 0; rows->grad && l < n; l++)
-        if (labels[l] >= 0)
-            ROW(rows, grad, LF_GRAD, l)
-    [labels[l]] = -class_weight(settings, labels[l]) * scale[l] + NAN_OF(value[l], value[l]);
-    for (ptrdiff_t l = 0; rows->hess && l < n; l++) {
-        REAL *hess = ROW(rows, hess, LF_HESS, l);
-        fill(hess, settings->classes, labels[l] < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
-        if (labels[l] >= 0)
-            hess[labels[l]] += NAN_OF(value[l], value[l]);
+    REAL nan_or_zero[LF_LANES];
+    for (ptrdiff_t start = 0; start < rows->lanes; start += LF_LANES) {
+        const ptrdiff_t left = rows->lanes - start, n = left < LF_LANES ? left : LF_LANES, next = rows->next[LF_INPUT];
+        const lf_rows some = some_rows(rows, start, n);
+        const int32_t *labels = some.label;
+        const REAL *x = some.input, *scale = some.scale;
+        REAL *value = some.value;
+        for (ptrdiff_t l = 0; l < n; l++) {
+            const ptrdiff_t ahead = l + NLL_AHEAD < left ? l + NLL_AHEAD : l;
+            __builtin_prefetch(x + ahead * next + (labels[ahead] < 0 ? 0 : labels[ahead]));
+            const REAL log_prob = labels[l] < 0 ? R(0.0) : x[l * next + labels[l]];
+            value[l] = labels[l] < 0 ? R(0.0) : -class_weight(settings, labels[l]) * log_prob;
+            nan_or_zero[l] = NAN_OF(log_prob, log_prob);
+        }
+        if (rows->grad) /* which the input may be */
+            clear_rows(&some, settings->classes);
+        for (ptrdiff_t l = 0; rows->grad && l < n; l++)
+            if (labels[l] >= 0)
+                ROW(&some, grad, LF_GRAD, l)
+                [labels[l]] = -class_weight(settings, labels[l]) * scale[l] + nan_or_zero[l];
+        for (ptrdiff_t l = 0; rows->hess && l < n; l++) {
+            REAL *hess = ROW(&some, hess, LF_HESS, l);
+            fill(hess, settings->classes, labels[l] < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
+            if (labels[l] >= 0)
+                hess[labels[l]] += nan_or_zero[l];
+        }
     }
 }
 
