@@ -127,10 +127,11 @@ static void nll_row(const lf_row_settings *settings, const lf_rows *rows) {
         }
         if (rows->grad) /* which the input may be */
             clear_rows(&some, settings->classes);
-        for (ptrdiff_t l = 0; rows->grad && l < n; l++)
+        for (ptrdiff_t l = 0; rows->grad && l < n; l++) {
+            REAL *grad = ROW(&some, grad, LF_GRAD, l);
             if (labels[l] >= 0)
-                ROW(&some, grad, LF_GRAD, l)
-                [labels[l]] = -class_weight(settings, labels[l]) * scale[l] + nan_or_zero[l];
+                grad[labels[l]] = -class_weight(settings, labels[l]) * scale[l] + nan_or_zero[l];
+        }
         for (ptrdiff_t l = 0; rows->hess && l < n; l++) {
             REAL *hess = ROW(&some, hess, LF_HESS, l);
             fill(hess, settings->classes, labels[l] < 0 ? 0.0 : (double)(nll_hess(settings) * scale[l]));
