@@ -163,25 +163,20 @@ static ALWAYS_INLINE REAL spread_mass(const lf_row_settings *settings, const REA
     return class_weight(settings, c) * (target ? (REAL)(1.0 - SMOOTHING(settings)) * target[at] + uniform : uniform);
 }
 
-enum { SPREAD_BLOCK = LF_ROW_BLOCK };
-
-/* The same of the classes from `start`, each loop without a condition. */
-static void spread_masses(const lf_row_settings *settings, const REAL *target, ptrdiff_t start, ptrdiff_t n,
-                          REAL *restrict q) {
-    const REAL uniform = (REAL)(SMOOTHING(settings) / (double)settings->classes),
-               share = (REAL)(1.0 - SMOOTHING(settings));
-    const REAL *weight = settings->class_weight;
-    if (target) {
+/* The same of LF_ROW_LANES classes from `at`: 0 behind the last class and at `apart`. */
+static ALWAYS_INLINE void spread_masses(const lf_row_settings *settings, const REAL *target, ptrdiff_t at,
+                                        ptrdiff_t apart, REAL *q) {
+    static const REAL none[LF_ROW_LANES], ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    const ptrdiff_t n = settings->classes;
+    const REAL uniform = (REAL)(SMOOTHING(settings) / (double)n), share = (REAL)(1.0 - SMOOTHING(settings));
+    const IREAL left = n - at < LF_ROW_LANES ? (IREAL)(n - at) : LF_ROW_LANES, without = (IREAL)(apart - at);
+    REAL few_targets[LF_ROW_LANES], few_weights[LF_ROW_LANES];
+    target = target ? lanes_at(target, at, n, R(0.0), few_targets) : none;
+    const REAL *weight = settings->class_weight ? lanes_at(settings->class_weight, at, n, R(0.0), few_weights) : ones;
 #pragma omp simd
-        for (ptrdiff_t c = 0; c < n; c++)
-            q[c] = share * target[start + c] + uniform;
-    } else {
-        fill(q, n, (double)uniform);
-    }
-    if (weight) {
-#pragma omp simd
-        for (ptrdiff_t c = 0; c < n; c++)
-            q[c] *= weight[start + c];
+    for (IREAL lane = 0; lane < LF_ROW_LANES; lane++) {
+        const REAL mass = weight[lane] * (share * target[lane] + uniform);
+        q[lane] = (lane < left) & (lane != without) ? mass : R(0.0);
     }
 }
 
@@ -250,20 +245,20 @@ static void entropies(const lf_row_settings *settings, int spread, int probabili
 static void spread_row(const lf_row_settings *settings, const REAL *x, const REAL *target, ptrdiff_t l, ENTROPY *e) {
     const ptrdiff_t n = settings->classes, apart = e->softmax.apart[l];
     const REAL max = e->softmax.max[l], q_apart = spread_mass(settings, target, apart, apart);
-    REAL q[SPREAD_BLOCK];
-    e->q_apart[l] += q_apart;
-    e->distance[l] = (double)distance_term(q_apart, max - x[apart]);
-    for (ptrdiff_t start = 0; start < n; start += SPREAD_BLOCK) {
-        const ptrdiff_t count = n - start < SPREAD_BLOCK ? n - start : SPREAD_BLOCK;
-        spread_masses(settings, target, start, count, q);
-        if (start <= apart && apart < start + count)
-            q[apart - start] = R(0.0);
-        e->others[l] += sum(q, count);
+    double others[LF_ROW_LANES] = {0}, distances[LF_ROW_LANES] = {0};
+    for (ptrdiff_t c = 0; c < n; c += LF_ROW_LANES) {
+        REAL q[LF_ROW_LANES], few[LF_ROW_LANES];
+        const REAL *lanes = lanes_at(x, c, n, R(0.0), few);
+        spread_masses(settings, target, c, apart, q);
 #pragma omp simd
-        for (ptrdiff_t c = 0; c < count; c++)
-            q[c] = distance_term(q[c], max - x[start + c]);
-        e->distance[l] += sum(q, count);
+        for (int lane = 0; lane < LF_ROW_LANES; lane++) {
+            others[lane] += (double)q[lane];
+            distances[lane] += (double)distance_term(q[lane], max - lanes[lane]);
+        }
     }
+    e->q_apart[l] += q_apart;
+    e->others[l] = sum_of_lanes(others, LF_ROW_LANES);
+    e->distance[l] = sum_of_lanes(distances, LF_ROW_LANES) + (double)distance_term(q_apart, max - x[apart]);
     e->spread[l] = e->others[l] + (double)q_apart;
 }
 
@@ -273,7 +268,7 @@ static void cross_entropy_gradient(const lf_row_settings *settings, const lf_row
     const ptrdiff_t n = settings->classes, apart = e->softmax.apart[l];
     const REAL *target = rows->target ? ROW(rows, target, LF_TARGET, l) : NULL;
     const REAL scale = ((const REAL *)rows->scale)[l], slope = e->slope[l];
-    REAL *draft = draft_row(rows, l), q[SPREAD_BLOCK];
+    REAL *draft = draft_row(rows, l), q[LF_ROW_LANES];
     if (rows->hess) {
         REAL *hess = ROW(rows, hess, LF_HESS, l);
         const REAL total = e->total[l], inverse = e->inverse[l], mass = e->mass[l];
@@ -285,13 +280,12 @@ static void cross_entropy_gradient(const lf_row_settings *settings, const lf_row
         hess[apart] = e->hess_apart[l];
     }
     if (spread) {
-        for (ptrdiff_t start = 0; start < n; start += SPREAD_BLOCK) {
-            const ptrdiff_t count = n - start < SPREAD_BLOCK ? n - start : SPREAD_BLOCK;
-            REAL *g = draft + start;
-            spread_masses(settings, target, start, count, q);
+        for (ptrdiff_t c = 0; c < n; c += LF_ROW_LANES) {
+            REAL *g = draft + c;
+            spread_masses(settings, target, c, apart, q);
 #pragma omp simd
-            for (ptrdiff_t c = 0; c < count; c++)
-                g[c] = g[c] * slope - scale * q[c];
+            for (int lane = 0; lane < LF_ROW_LANES; lane++)
+                g[lane] = g[lane] * slope - scale * q[lane];
         }
     }
     finish_row(rows, l, n, spread ? R(1.0) : slope, apart, e->grad_apart[l]);
@@ -306,10 +300,11 @@ static void cross_entropy_some(const lf_row_settings *settings, const lf_rows *r
     memcpy(scale, rows->scale, bytes);
     rows_max(settings, rows, &e.softmax);
     own_masses(settings, rows, &e, LF_TOGETHER);
-    for (ptrdiff_t l = 0; spread && l < rows->lanes; l++)
+    for (ptrdiff_t l = 0; spread && l < rows->lanes; l++) {
+        const REAL *target = rows->target ? ROW(rows, target, LF_TARGET, l) : NULL;
         if (e.softmax.kept[l])
-            spread_row(settings, ROW(rows, input, LF_INPUT, l), rows->target ? ROW(rows, target, LF_TARGET, l) : NULL,
-                       l, &e);
+            spread_row(settings, ROW(rows, input, LF_INPUT, l), target, l, &e);
+    }
     rows_exp_sum(settings, rows, &e.softmax);
     entropies(settings, spread, rows->target != NULL, LF_TOGETHER, scale, &e, value);
     memcpy(rows->value, value, bytes);

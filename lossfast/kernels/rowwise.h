@@ -46,6 +46,14 @@ static ALWAYS_INLINE void store_last(const REAL *lanes, ptrdiff_t n, REAL *to) {
             to[lane] = lanes[lane];
 }
 
+/* LF_ROW_LANES of the n numbers, from `at`: themselves, or the last of them in `few`. */
+static ALWAYS_INLINE const REAL *lanes_at(const REAL *x, ptrdiff_t at, ptrdiff_t n, REAL padding, REAL *few) {
+    if (at + LF_ROW_LANES <= n)
+        return x + at;
+    load_last(x + at, n - at, padding, few);
+    return few;
+}
+
 /* 0 from lane n on. A scalar store instead would keep the next load of the vector waiting. */
 static ALWAYS_INLINE void keep_lanes(REAL *lanes, ptrdiff_t n) {
     const IREAL left = (IREAL)n;
@@ -128,9 +136,22 @@ static ptrdiff_t row_argmax(const REAL *x, ptrdiff_t n, REAL max) {
         if (found)
             break;
     }
-    while (c < n - 1 && x[c] != max)
-        c++;
-    return c;
+    const ptrdiff_t end = c + WIDE < n ? c + WIDE : n;
+    IREAL first[LF_ROW_LANES]; /* beyond c, of those that are the maximum */
+    for (int lane = 0; lane < LF_ROW_LANES; lane++)
+        first[lane] = (IREAL)(n - 1 - c);
+    for (ptrdiff_t at = end - 1 - (end - 1 - c) % LF_ROW_LANES; at >= c; at -= LF_ROW_LANES) {
+        REAL few[LF_ROW_LANES];
+        const REAL *lanes = lanes_at(x, at, n, REAL_NAN, few);
+#pragma omp simd
+        for (IREAL lane = 0; lane < LF_ROW_LANES; lane++)
+            first[lane] = lanes[lane] == max ? (IREAL)(at - c) + lane : first[lane];
+    }
+    IREAL least = first[0];
+#pragma omp simd reduction(min : least)
+    for (int lane = 0; lane < LF_ROW_LANES; lane++)
+        least = first[lane] < least ? first[lane] : least;
+    return c + least;
 }
 
 /* e^(x - max), in whole vectors, the last of them once more with those before: 0 behind the last class, and for the
