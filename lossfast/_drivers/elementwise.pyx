@@ -185,14 +185,13 @@ cdef inline void weigh(Call *call, Py_ssize_t n, const void **factors, void **ou
 
 cdef void put_rows(Call *call, int k, Py_ssize_t start, Py_ssize_t n, char *values) noexcept nogil:
     """Write the sums over whole rows of an output; they replace the first of `values`, which have been read by then."""
-    cdef Py_ssize_t rows = n // call.row, i
-    for i in range(rows):
-        put_row(call, k, values + i * call.itemsize, call.table.sum(values + i * call.row * call.itemsize, call.row))
-    call.table.scatter(&call.output[k], start // call.row, rows, values)
+    call.table.sum_rows(values, n // call.row, call.row, divisor(call, k), values)
+    call.table.scatter(&call.output[k], start // call.row, n // call.row, values)
 
 
-cdef inline void put_row(Call *call, int k, void *value, double row_sum) noexcept nogil:
-    call.table.fill(value, 1, row_sum / call.divisor if k == LF_OUT_VALUE else row_sum)
+cdef inline double divisor(Call *call, int k) noexcept nogil:
+    """What a sum over a row is divided by."""
+    return call.divisor if k == LF_OUT_VALUE else 1.0
 
 
 cdef void put_long_rows(Call *call, int k) noexcept nogil:
@@ -200,7 +199,7 @@ cdef void put_long_rows(Call *call, int k) noexcept nogil:
     cdef Py_ssize_t per_row = (call.row + call.block_length - 1) // call.block_length, i
     cdef double value
     for i in range(call.space.size // call.row):
-        put_row(call, k, &value, total(call.partials[k] + i * per_row, per_row))
+        call.table.fill(&value, 1, total(call.partials[k] + i * per_row, per_row) / divisor(call, k))
         call.table.scatter(&call.output[k], i, 1, &value)
 
 

@@ -236,6 +236,9 @@ cdef extern from "abi.h" nogil:
         void (*accumulate)(void *total, const void *part, double factor, Py_ssize_t n) noexcept nogil
         double (*sum)(const void *values, Py_ssize_t n) noexcept nogil
         void (*product)(const lf_product *product) noexcept nogil
+        void (*sum_rows)(
+            const void *values, Py_ssize_t rows, Py_ssize_t length, double divisor, void *sums
+        ) noexcept nogil
         void (*subtract)(
             Py_ssize_t n, const void *a, const void *b, void *c, int around_cache
         ) noexcept nogil

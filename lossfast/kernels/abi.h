@@ -306,6 +306,8 @@ typedef struct {
     void (*accumulate)(void *total, const void *part, double factor, ptrdiff_t n);
     double (*sum)(const void *values, ptrdiff_t n);
     void (*product)(const lf_product *product);
+    /* of every row of `length`, divided; `sums` may be `values` */
+    void (*sum_rows)(const void *values, ptrdiff_t rows, ptrdiff_t length, double divisor, void *sums);
     /* c = a - b: the least that a loss with a gradient moves, to measure the memory with */
     void (*subtract)(ptrdiff_t n, const void *a, const void *b, void *c, int around_cache);
 } lf_table;

@@ -387,6 +387,21 @@ static double sum(const void *values_, ptrdiff_t n) {
     return sum_of_lanes(lanes, LF_SUM_LANES);
 }
 
+/* Rows of `length` numbers that lie side by side: the sum of each, divided; in place of the numbers too. */
+static void sum_rows(const void *values_, ptrdiff_t rows, ptrdiff_t length, double divisor, void *sums_) {
+    const REAL *values = values_;
+    REAL *sums = sums_;
+    for (ptrdiff_t row = 0; row < rows; row++, values += length) {
+        double total = 0.0;
+        if (length < LF_SUM_LANES)
+            for (ptrdiff_t i = 0; i < length; i++)
+                total += (double)values[i];
+        else
+            total = sum(values, length);
+        sums[row] = (REAL)(total / divisor);
+    }
+}
+
 /* ---- around the cache ----------------------------------------------------------------------------------------- */
 
 /* What is written whole cache lines at a time does not have to be read for ownership first, and throws nothing out of

@@ -47,5 +47,6 @@ const lf_table LF_TABLE_NAME = {
     .accumulate = accumulate,
     .sum = sum,
     .product = matrix_product,
+    .sum_rows = sum_rows,
     .subtract = subtract,
 };
