@@ -11,7 +11,7 @@ from lossfast._loss import _never
 from .cases import CASES, DTYPES, METHODS, assert_bits
 from .layouts import f_order, permuted, read_only, reversed_memory, strided
 
-#: The general way is that of all linear layers, and of sequences with weights.
+#: The general way is that of sequences with weights; linear layers have tests of their own.
 USUAL = [case for case in CASES if not case.linear and not case.sequences]
 
 each_case = pytest.mark.parametrize("case", USUAL, ids=str)
