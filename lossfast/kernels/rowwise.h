@@ -137,21 +137,17 @@ static ptrdiff_t row_argmax(const REAL *x, ptrdiff_t n, REAL max) {
             break;
     }
     const ptrdiff_t end = c + WIDE < n ? c + WIDE : n;
-    IREAL first[LF_ROW_LANES]; /* beyond c, of those that are the maximum */
+    REAL first[LF_ROW_LANES]; /* how far before c, of those that are the maximum: below 0, and exact */
     for (int lane = 0; lane < LF_ROW_LANES; lane++)
-        first[lane] = (IREAL)(n - 1 - c);
+        first[lane] = (REAL)(c - (n - 1));
     for (ptrdiff_t at = end - 1 - (end - 1 - c) % LF_ROW_LANES; at >= c; at -= LF_ROW_LANES) {
         REAL few[LF_ROW_LANES];
-        const REAL *lanes = lanes_at(x, at, n, REAL_NAN, few);
+        const REAL *lanes = lanes_at(x, at, n, REAL_NAN, few), before = (REAL)(c - at);
 #pragma omp simd
-        for (IREAL lane = 0; lane < LF_ROW_LANES; lane++)
-            first[lane] = lanes[lane] == max ? (IREAL)(at - c) + lane : first[lane];
+        for (int lane = 0; lane < LF_ROW_LANES; lane++)
+            first[lane] = lanes[lane] == max ? before - (REAL)lane : first[lane];
     }
-    IREAL least = first[0];
-#pragma omp simd reduction(min : least)
-    for (int lane = 0; lane < LF_ROW_LANES; lane++)
-        least = first[lane] < least ? first[lane] : least;
-    return c + least;
+    return c - (ptrdiff_t)max_of_lanes(first);
 }
 
 /* e^(x - max), in whole vectors, the last of them once more with those before: 0 behind the last class, and for the
