@@ -73,7 +73,7 @@ def history(session: nox.Session) -> None:
     if len(names) < 2:
         session.error(f"found {len(names)} {kind}: a history has two at least")
     commits = lines(session, "rev-parse", *(f"{name}^{{commit}}" for name in names))
-    chosen = Path(session.create_tmp(), "commits")
+    chosen = Path(session.create_tmp(), "commits").resolve()
     chosen.write_text("\n".join(commits), encoding="utf-8")
     session.install(*nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]["bench"])
     session.chdir("asv_benchmarks")
