@@ -169,14 +169,14 @@ static ALWAYS_INLINE void spread_masses(const lf_row_settings *settings, const R
     static const REAL none[LF_ROW_LANES], ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const ptrdiff_t n = settings->classes;
     const REAL uniform = (REAL)(SMOOTHING(settings) / (double)n), share = (REAL)(1.0 - SMOOTHING(settings));
-    const IREAL left = n - at < LF_ROW_LANES ? (IREAL)(n - at) : LF_ROW_LANES, without = (IREAL)(apart - at);
+    const REAL left = (REAL)(n - at), without = (REAL)(apart - at); /* SSE2 compares no 64-bit integers */
     REAL few_targets[LF_ROW_LANES], few_weights[LF_ROW_LANES];
     target = target ? lanes_at(target, at, n, R(0.0), few_targets) : none;
     const REAL *weight = settings->class_weight ? lanes_at(settings->class_weight, at, n, R(0.0), few_weights) : ones;
 #pragma omp simd
-    for (IREAL lane = 0; lane < LF_ROW_LANES; lane++) {
+    for (int lane = 0; lane < LF_ROW_LANES; lane++) {
         const REAL mass = weight[lane] * (share * target[lane] + uniform);
-        q[lane] = (lane < left) & (lane != without) ? mass : R(0.0);
+        q[lane] = ((REAL)lane < left) & ((REAL)lane != without) ? mass : R(0.0);
     }
 }
 
