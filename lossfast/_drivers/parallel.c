@@ -7,7 +7,7 @@
  * Here the caller works on without waiting for anybody; a helper that wakes late finds nothing left to do, and only one
  * that holds a turn of blocks is waited for. After fork the child makes helpers of its own, where libgomp would hang.
  */
-#define _GNU_SOURCE /* sched_getaffinity, CPU_COUNT */
+#define _GNU_SOURCE /* sched_getaffinity, sched_getcpu, CPU_COUNT */
 
 #include "parallel.h"
 
@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 /* ---- how many -------------------------------------------------------------------------------------------------- */
 
@@ -58,6 +59,7 @@ typedef struct job {
     ptrdiff_t blocks, turn;
     _Atomic ptrdiff_t next;
     int places, joined; /* helpers that may still join, and that have; under the lock */
+    int processor;      /* the caller's */
     atomic_int working; /* helpers that have joined and not left */
     struct job *after;
 } job;
@@ -73,9 +75,16 @@ static atomic_ulong posted;   /* jobs so far: what those look at */
  * being woken. */
 static const double LOOK_OUT_NS = 50e3;
 /* With helpers awake a region costs a microsecond. To wake one takes 50 to 100 us on a virtual machine, few of them of
- * the caller's own time: measured after rests of 0.2 to 100 ms, a region was never slower than serial from 100 us on.
- */
+ * the caller's own time: measured after rests of 0.2 to 10 ms, a region was never slower than serial from 100 us on;
+ * after longer ones the processor itself has to wake. In a tight loop a helper is woken once. */
 static double awake_work_ns = 40e3, asleep_work_ns = 100e3;
+static const double TIGHT_NS = 200e3, LONG_NS = 10e6, LONG_ASLEEP = 2.5;
+/* Where a caller waits for another's last turn much longer than turns take, somebody else has that processor: the next
+ * calls do without. */
+static const double LATE_NS = 10e3;
+static const int CALLS_ALONE = 16;
+static atomic_int alone;         /* calls that are still to be made so */
+static _Atomic double last_call; /* when work was last asked for that may be shared */
 
 static double now(void) {
     struct timespec t;
@@ -93,11 +102,36 @@ static void pause_briefly(void) {
     }
 }
 
-static void take_turns(job *j, int thread) {
-    for (;;) {
+/* Linux likes to wake a helper where its caller runs, who then waits for it. */
+static int processor(void) {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/* Whether this thread is not on that processor, or could leave it for another that the process may use. */
+static int kept_off(int busy) {
+    if (busy < 0 || processor() != busy)
+        return 1;
+#if defined(__linux__)
+    cpu_set_t others;
+    if (sched_getaffinity(getpid(), sizeof others, &others))
+        return 0;
+    CPU_CLR(busy, &others);
+    return CPU_COUNT(&others) && sched_setaffinity(0, sizeof others, &others) == 0;
+#else
+    return 0;
+#endif
+}
+
+/* Returns how many. */
+static ptrdiff_t take_turns(job *j, int thread) {
+    for (ptrdiff_t turns = 0;; turns++) {
         const ptrdiff_t start = atomic_fetch_add_explicit(&j->next, j->turn, memory_order_relaxed);
         if (start >= j->blocks)
-            return;
+            return turns;
         const ptrdiff_t end = j->blocks - start < j->turn ? j->blocks : start + j->turn;
         for (ptrdiff_t block = start; block < end; block++)
             j->task(j->context, block, thread);
@@ -117,7 +151,7 @@ static job *join_a_job(int *thread) {
 }
 
 static void *help(void *unused) {
-    for (;;) {
+    for (int in_the_way = 0;;) {
         const unsigned long seen = atomic_load(&posted);
         int thread = 0;
         pthread_mutex_lock(&lock);
@@ -126,7 +160,7 @@ static void *help(void *unused) {
         if (!j) {
             const double start = now();
             atomic_fetch_add(&awake, 1);
-            while (atomic_load(&posted) == seen && now() - start < LOOK_OUT_NS)
+            while (!in_the_way && atomic_load(&posted) == seen && now() - start < LOOK_OUT_NS)
                 pause_briefly();
             atomic_fetch_sub(&awake, 1);
             pthread_mutex_lock(&lock);
@@ -139,7 +173,11 @@ static void *help(void *unused) {
             if (!j)
                 continue;
         }
-        take_turns(j, thread);
+        in_the_way = awake_work_ns > 0.0 && !kept_off(j->processor);
+        if (in_the_way)
+            atomic_store(&alone, CALLS_ALONE);
+        else
+            take_turns(j, thread);
         pthread_mutex_lock(&lock);
         if (atomic_fetch_sub(&j->working, 1) == 1)
             pthread_cond_broadcast(&done);
@@ -169,10 +207,18 @@ void lf_set_thresholds(double awake_nanoseconds, double asleep_nanoseconds) {
     asleep_work_ns = asleep_nanoseconds;
 }
 
+/* The work that is worth waking helpers for, after such a rest. */
+static double work_worth_waking(double rest) {
+    return rest < TIGHT_NS ? awake_work_ns : rest < LONG_NS ? asleep_work_ns : LONG_ASLEEP * asleep_work_ns;
+}
+
 int lf_team(double serial_nanoseconds, ptrdiff_t blocks) {
     if (serial_nanoseconds < awake_work_ns || blocks < 2)
         return 1;
-    if (serial_nanoseconds < asleep_work_ns && atomic_load(&awake) == 0)
+    const double time = now(), rest = time - atomic_exchange(&last_call, time);
+    if (atomic_load(&awake) == 0 && serial_nanoseconds < work_worth_waking(rest))
+        return 1;
+    if (awake_work_ns > 0.0 && atomic_load(&alone) > 0 && atomic_fetch_sub(&alone, 1) > 0)
         return 1;
     const int threads = lf_threads();
     return blocks < threads ? (int)blocks : threads;
@@ -185,7 +231,7 @@ void lf_run(int threads, ptrdiff_t blocks, lf_task task, void *context) {
         return;
     }
     const ptrdiff_t turns = 16 * (ptrdiff_t)threads;
-    job j = {.task = task, .context = context, .blocks = blocks, .places = threads - 1};
+    job j = {.task = task, .context = context, .blocks = blocks, .places = threads - 1, .processor = processor()};
     j.turn = blocks / turns + (blocks % turns != 0);
     pthread_mutex_lock(&lock);
     if (helpers < threads - 1)
@@ -198,8 +244,8 @@ void lf_run(int threads, ptrdiff_t blocks, lf_task task, void *context) {
     for (int i = 0; i < call; i++)
         pthread_cond_signal(&work);
 
-    take_turns(&j, 0);
-
+    const double begin = now();
+    const ptrdiff_t taken = take_turns(&j, 0);
     pthread_mutex_lock(&lock);
     for (job **link = &jobs; *link; link = &(*link)->after)
         if (*link == &j) {
@@ -215,6 +261,8 @@ void lf_run(int threads, ptrdiff_t blocks, lf_task task, void *context) {
     while (atomic_load(&j.working))
         pthread_cond_wait(&done, &lock);
     pthread_mutex_unlock(&lock);
+    if (taken && now() - start > 2.0 * (start - begin) / (double)taken + LATE_NS)
+        atomic_store(&alone, CALLS_ALONE);
 }
 
 /* ---- life of the process --------------------------------------------------------------------------------------------
