@@ -1,7 +1,9 @@
 /* Compiled without instruction-set flags: this file runs before anything is known of the processor. */
 #include "cpu.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#include <stdatomic.h>
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__)) /* clang-cl is no GNUC */
 #include <cpuid.h>
 
 static unsigned extended_state(void) {
@@ -53,12 +55,12 @@ static const struct {
 #endif
 };
 
-static int active;
+static atomic_int active;
 
 int lf_isa_count(void) { return (int)(sizeof isas / sizeof *isas); }
 const char *lf_isa_name(int isa) { return isas[isa].name; }
 int lf_isa_available(int isa) { return isas[isa].level <= processor_level(); }
-int lf_isa_active(void) { return active; }
-void lf_isa_activate(int isa) { active = isa; }
-const lf_table *lf_table_f32(void) { return isas[active].f32; }
-const lf_table *lf_table_f64(void) { return isas[active].f64; }
+int lf_isa_active(void) { return atomic_load_explicit(&active, memory_order_relaxed); }
+void lf_isa_activate(int isa) { atomic_store_explicit(&active, isa, memory_order_relaxed); }
+const lf_table *lf_table_f32(void) { return isas[lf_isa_active()].f32; }
+const lf_table *lf_table_f64(void) { return isas[lf_isa_active()].f64; }

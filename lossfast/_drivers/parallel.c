@@ -24,7 +24,7 @@
 
 /* ---- how many -------------------------------------------------------------------------------------------------- */
 
-static int chosen;        /* by lf_set_threads; 0: none */
+static atomic_int chosen; /* by lf_set_threads; 0: none */
 static int initial;       /* OpenMP's own setting when this library was loaded */
 static int from_variable; /* … came from OMP_NUM_THREADS */
 
@@ -41,12 +41,13 @@ static int processors(void) {
 
 int lf_threads(void) {
     const int openmp = omp_get_max_threads(), lowered = openmp < initial; /* by threadpoolctl, say */
-    if (chosen)
-        return lowered ? minimum(chosen, openmp) : chosen;
+    const int own = atomic_load(&chosen);
+    if (own)
+        return lowered ? minimum(own, openmp) : own;
     return from_variable || openmp != initial ? openmp : minimum(openmp, processors());
 }
 
-void lf_set_threads(int n) { chosen = n; }
+void lf_set_threads(int n) { atomic_store(&chosen, n); }
 
 int lf_openmp_version(void) { return _OPENMP; }
 
@@ -77,7 +78,7 @@ static const double LOOK_OUT_NS = 50e3;
 /* With helpers awake a region costs a microsecond. To wake one takes 50 to 100 us on a virtual machine, few of them of
  * the caller's own time: measured after rests of 0.2 to 10 ms, a region was never slower than serial from 100 us on;
  * after longer ones the processor itself has to wake. In a tight loop a helper is woken once. */
-static double awake_work_ns = 40e3, asleep_work_ns = 100e3;
+static _Atomic double awake_work_ns = 40e3, asleep_work_ns = 100e3;
 static const double TIGHT_NS = 200e3, LONG_NS = 10e6, LONG_ASLEEP = 2.5;
 /* Where a caller waits for another's last turn much longer than turns take, somebody else has that processor: the next
  * calls do without. */
