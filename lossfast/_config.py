@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version as _installed_version
+from pathlib import Path
 
 import numpy as np
 
@@ -88,6 +89,14 @@ def show_config() -> None:
     """Print version, instruction set in use and available, OpenMP and threads."""
     for name, value in config().items():
         print(f"{name + ':':<17} {', '.join(value) if isinstance(value, list) else value}")
+
+
+def get_include() -> str:
+    """Folder of ``lossfast.h``, with which other extensions call the elementwise losses without the GIL.
+
+    Cython finds the same declarations in ``lossfast.capi``.
+    """
+    return str(Path(__file__).parent / "include")
 
 
 def _apply_environment() -> None:

@@ -1,7 +1,7 @@
 """Losses of one element at a time: blocks of the common iteration space, weights, reductions, results of any layout."""
 
 cimport numpy as cnp
-from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 
@@ -21,11 +21,14 @@ from lossfast._drivers.runtime cimport (
     LF_VALUE_GRADS,
     NONE,
     SMALL,
+    SUM,
     Factors,
     Memory,
     Space,
     add_factors,
+    add_partial,
     add_usual_factors,
+    added_up,
     allocate,
     answer,
     asks_nothing,
@@ -836,3 +839,122 @@ def map_array(str name, cnp.ndarray array, cnp.ndarray out, int itemsize):
     allocate(&mapped.memory, threads, 2 * padded(min(n, <Py_ssize_t> LF_BLOCK) * itemsize), 0, small)
     run_unlocked(threads, blocks, map_block, &mapped, n)
     free(mapped.memory.allocated)
+
+
+# ---- for other extensions: include/lossfast.h ----------------------------------------------------------------------
+
+cdef extern from "lossfast.h":
+    enum:
+        LOSSFAST_ABI
+
+    ctypedef struct lossfast_loss:
+        int arrays
+        int kernel
+        int curvature
+        int averages
+        double floors[2]
+        double parameters[4]
+
+    ctypedef struct lossfast_functions:
+        int abi
+        int (*bind)(lossfast_loss *loss, object given, const char *curvature) except -1
+        int (*compute_f32)(
+            const lossfast_loss *loss, Py_ssize_t n, const float *const *arrays, double *sum, float *value,
+            float *const *grads, float *const *hesses
+        ) noexcept nogil
+        int (*compute_f64)(
+            const lossfast_loss *loss, Py_ssize_t n, const double *const *arrays, double *sum, double *value,
+            double *const *grads, double *const *hesses
+        ) noexcept nogil
+
+ctypedef fused real:
+    float
+    double
+
+
+cdef int bind_loss(lossfast_loss *bound, object loss, const char *curvature) except -1:
+    cdef Elementwise kernel
+    cdef int k
+    own = getattr(loss, "_kernel", None)
+    if type(own) is not Elementwise:
+        raise TypeError(f"{loss!r} is no elementwise loss of lossfast such as HuberLoss(reduction='sum')")
+    kernel = own
+    if kernel.weight is not None or kernel.behind:
+        raise TypeError(f"{loss!r}: a parameter is an array, of a shape that n elements side by side do not have")
+    if kernel.reduction != SUM and kernel.reduction != NONE:
+        raise ValueError(f"{loss!r}: a part does not tell what a mean divides by; expected reduction='sum' or 'none'")
+    for k, number in enumerate((cnp.NPY_FLOAT, cnp.NPY_DOUBLE)):
+        bound.floors[k], bound.curvature = loss._resolve_curvature(
+            curvature.decode(), cnp.PyArray_DescrFromType(number)
+        )
+    bound.arrays = kernel.operands
+    bound.kernel = kernel.index
+    bound.averages = kernel.averages
+    for k in range(LF_MAX_PARAMETERS):
+        bound.parameters[k] = kernel.parameters[k]
+    return 0
+
+
+cdef int compute(
+    const lossfast_loss *loss, Py_ssize_t n, const real *const *arrays, double *sum, real *value, real *const *grads,
+    real *const *hesses
+) noexcept nogil:
+    """Block by block, as `execute` with one thread."""
+    cdef Call call
+    cdef const lf_table *table = table_of(sizeof(real))
+    cdef bint grad = False, hess = False, others = False, invalid = False
+    cdef real values[2048]  # LF_BLOCK
+    cdef real unwanted[2048]
+    cdef real *wanted[9]  # LF_OUTPUTS
+    cdef const void *operands[4]  # LF_MAX_OPERANDS
+    cdef void *outputs[9]
+    cdef double partial, result = 0.0, error = 0.0
+    cdef Py_ssize_t index, start, length
+    cdef int k
+    for k in range(LF_OUTPUTS):
+        wanted[k] = NULL
+    wanted[LF_OUT_VALUE] = value
+    for k in range(loss.arrays):
+        if grads != NULL and grads[k] != NULL:
+            wanted[LF_OUT_GRAD + k] = grads[k]
+            grad, others = True, others or k > 0
+        if hesses != NULL and hesses[k] != NULL:
+            wanted[LF_OUT_HESS + k] = hesses[k]
+            hess, others = True, others or k > 0
+    for k in range(LF_MAX_PARAMETERS):
+        call.settings.parameters[k] = loss.parameters[k]
+    call.settings.scale = 1.0 / n if loss.averages else 1.0
+    call.settings.floor = loss.floors[sizeof(real) > 4]
+    call.settings.curvature = <lf_curvature> loss.curvature
+    call.settings.context = NULL
+    set_loop(&call, &table.elementwise[loss.kernel], grad, hess, others, call.settings.curvature)
+    if sum == NULL or value != NULL:
+        call.sum_loop = NULL
+    for index in range((n + LF_BLOCK - 1) // LF_BLOCK):
+        start = index * LF_BLOCK
+        length = min(n - start, <Py_ssize_t> LF_BLOCK)
+        for k in range(loss.arrays):
+            operands[k] = arrays[k] + start
+        for k in range(LF_OUTPUTS):
+            outputs[k] = NULL
+            if wanted[k] != NULL:
+                outputs[k] = wanted[k] + start
+            elif call.produced[k]:
+                outputs[k] = &values[0] if k == LF_OUT_VALUE else &unwanted[0]
+        if call.sum_loop != NULL:
+            invalid = call.sum_loop(length, operands, &call.settings, outputs[LF_OUT_GRAD], False, &partial) or invalid
+        else:
+            invalid = call.loop(length, operands, &call.settings, outputs) or invalid
+            partial = 0.0 if sum == NULL else table.sum(outputs[LF_OUT_VALUE], length)
+        add_partial(&result, &error, partial)
+    if sum != NULL:
+        sum[0] = added_up(result, error) / (n if loss.averages else 1)
+    return invalid
+
+
+cdef lossfast_functions FUNCTIONS
+FUNCTIONS.abi = LOSSFAST_ABI
+FUNCTIONS.bind = bind_loss
+FUNCTIONS.compute_f32 = compute[float]
+FUNCTIONS.compute_f64 = compute[double]
+C_API = PyCapsule_New(&FUNCTIONS, "lossfast._drivers.elementwise.C_API", NULL)

@@ -1,5 +1,6 @@
 # What the drivers share: the kernel tables (kernels/abi.h), threads, and the description of arrays.
 cimport numpy as cnp
+from libc.math cimport fabs, isfinite
 from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "abi.h" nogil:
@@ -269,6 +270,21 @@ cdef int team(double serial_nanoseconds, Py_ssize_t blocks) noexcept nogil
 cdef void run(int threads, Py_ssize_t blocks, lf_task task, void *context) noexcept nogil
 cdef void run_unlocked(int threads, Py_ssize_t blocks, lf_task task, void *context, Py_ssize_t elements) noexcept
 cdef double total(const double *partials, Py_ssize_t count) noexcept nogil
+
+
+cdef inline void add_partial(double *result, double *error, double partial) noexcept nogil:
+    """With the rounding errors added up beside (Neumaier 1974)."""
+    cdef double rounded = result[0] + partial
+    if fabs(result[0]) >= fabs(partial):
+        error[0] += (result[0] - rounded) + partial
+    else:
+        error[0] += (partial - rounded) + result[0]
+    result[0] = rounded
+
+
+cdef inline double added_up(double result, double error) noexcept nogil:
+    """What came of it."""
+    return result + error if isfinite(error) else result
 
 # ---- scratch memory ------------------------------------------------------------------------------------------------
 

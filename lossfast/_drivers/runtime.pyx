@@ -3,7 +3,7 @@
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.pyport cimport PY_SSIZE_T_MAX
-from libc.math cimport INFINITY, fabs, isfinite
+from libc.math cimport INFINITY
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport strcpy
@@ -202,18 +202,12 @@ cdef void run_unlocked(int threads, Py_ssize_t blocks, lf_task task, void *conte
 
 
 cdef double total(const double *partials, Py_ssize_t count) noexcept nogil:
-    """In block order, whoever computed the blocks, with the rounding errors added up beside (Neumaier 1974)."""
-    cdef double result = 0.0, error = 0.0, partial, rounded
+    """In block order, whoever computed the blocks."""
+    cdef double result = 0.0, error = 0.0
     cdef Py_ssize_t i
     for i in range(count):
-        partial = partials[i]
-        rounded = result + partial
-        if fabs(result) >= fabs(partial):
-            error += (result - rounded) + partial
-        else:
-            error += (partial - rounded) + result
-        result = rounded
-    return result + error if isfinite(error) else result
+        add_partial(&result, &error, partials[i])
+    return added_up(result, error)
 
 
 # ---- scratch memory ------------------------------------------------------------------------------------------------
