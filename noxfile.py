@@ -10,7 +10,8 @@ nox.options.sessions = ["lint", "tests"]
 
 def stage(session: nox.Session) -> None:
     """The stage of this name, in the environment of the session."""
-    session.run("bash", ".ci/run", session.name, *session.posargs, external=True)
+    name, _, _ = session.name.partition("-")  # before the version of Python, where there are several
+    session.run("bash", ".ci/run", name, *session.posargs, external=True)
 
 
 @nox.session
@@ -22,6 +23,12 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Test; arguments go to pytest."""
+    stage(session)
+
+
+@nox.session(python=["3.11", "3.12", "3.13", "3.14"])
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, and test the wheel; arguments go to pytest."""
     stage(session)
 
 
