@@ -1,6 +1,7 @@
 """Call every loss of the lossfast that is installed, and compare with its definition: `smoke.py threads|serial`."""
 
 import sys
+import sysconfig
 
 import numpy as np
 
@@ -33,6 +34,8 @@ def arguments(cls: type) -> list[np.ndarray]:
 def main(expected: str) -> None:
     """Raise if the build has no threads where it should, or has them, or if a loss is wrong."""
     assert lf.openmp_enabled() == (expected == "threads"), lf.config()
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):  # the lock is back if a module does not do without
+        assert not sys._is_gil_enabled()
     assert expected == "threads" or lf.get_num_threads() == 1
     for name, cls in REGISTRY.items():
         loss, arrays = cls(), arguments(cls)

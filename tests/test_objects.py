@@ -54,12 +54,9 @@ def test_it_computes_the_same(again, rng):
 
 @each_way
 def test_compositions_come_back(again):
-    for loss in LOSSES:
-        compositions = [0.25 * loss - 2 * loss, -loss]
-        if loss.reduction != "none":
-            compositions += [lf.MultiTaskLoss(own=(loss, 0.25), other=(lf.MSELoss(), 2.0))]
-            compositions += [lf.UncertaintyWeightedLoss(own=loss, other=lf.L1Loss())]
-        for composition in compositions:
+    for loss in (loss for loss in LOSSES if loss.reduction == "mean"):
+        tasks = lf.MultiTaskLoss(own=(loss, 0.25), other=(lf.MSELoss(), 2.0))
+        for composition in (0.25 * loss - 2 * loss, tasks, lf.UncertaintyWeightedLoss(own=loss, other=lf.L1Loss())):
             other = again(composition)
             assert type(other) is type(composition)
             assert other == composition
