@@ -48,7 +48,10 @@ def as_arrays(values: Sequence[ArrayLike], names: Sequence[str]) -> dict[str, Ar
 def as_operand(value: ArrayLike, name: str) -> Array:
     """As `as_array`, in a dtype that the kernels read; only exotic ones (long double) are converted."""
     array = as_array(value, name)
-    return array if readable(array.dtype) else array.astype(np.float64)
+    if readable(array.dtype):
+        return array
+    with np.errstate(all="ignore"):  # what is beyond float64 is infinite
+        return array.astype(np.float64)
 
 
 def as_operands(arrays: dict[str, Array]) -> dict[str, Array]:
@@ -83,16 +86,21 @@ def gradient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
+def broadcast_shape(*shapes: Shape) -> Shape | None:
+    """The shape that these broadcast to; None if they do not, or have more axes than NumPy broadcasts."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except (ValueError, RuntimeError):
+        return None
+
+
 def joint_shape(arrays: dict[str, Array]) -> Shape:
     """The shape that the arrays broadcast to, which has to be one of theirs."""
     shapes: list[Shape] = [array.shape for array in arrays.values()]
     lead = shapes[0]
     if shapes.count(lead) == len(shapes):
         return lead
-    try:
-        joint = np.broadcast_shapes(*shapes)
-    except ValueError:
-        joint = None
+    joint = broadcast_shape(*shapes)
     if joint is not None and joint in shapes:
         return joint
     first, *_ = arrays
@@ -118,16 +126,11 @@ def _mend(name: str, shape: Shape, expected: Shape) -> str:
 
 def broadcastable(array: Array, name: str, shape: Shape) -> Array:
     """Refuse what does not broadcast to `shape` without growing it."""
-    if array.shape != shape:
-        try:
-            fits = np.broadcast_shapes(array.shape, shape) == shape
-        except ValueError:
-            fits = False
-        if not fits:
-            raise ValueError(
-                f"{name} has shape {array.shape}; expected one that broadcasts to {shape}, the shape of the unreduced "
-                f"loss{_mend(name, array.shape, shape)}"
-            )
+    if array.shape != shape and broadcast_shape(array.shape, shape) != shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected one that broadcasts to {shape}, the shape of the unreduced "
+            f"loss{_mend(name, array.shape, shape)}"
+        )
     return array
 
 
@@ -143,9 +146,20 @@ def checked_out(out: Any, name: str, shape: Shape, dtype: np.dtype[Any]) -> Arra
         raise TypeError(f"{name} has dtype {out.dtype}; expected {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only; expected an array that can be written")
-    if out.size and any(stride == 0 and length > 1 for stride, length in zip(out.strides, out.shape, strict=True)):
-        raise ValueError(f"{name} is a broadcast view, whose elements share memory; expected an array of its own")
+    if out.size and not _own_elements(out):
+        raise ValueError(f"{name} is a view whose elements share memory; expected an array of its own")
     return out
+
+
+def _own_elements(array: Array) -> bool:
+    """Whether every step along an axis leads behind all that lies between the elements of the shorter steps."""
+    reach = array.itemsize
+    for step, length in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if length > 1:
+            if step < reach:
+                return False
+            reach += step * (length - 1)
+    return True
 
 
 def overlap(a: Array, b: Array) -> bool:
@@ -194,7 +208,10 @@ def refuse_outside(name: str, array: Array, low: float, high: float, hint: str) 
 
 def axis_index(axis: int, ndim: int) -> int:
     """An axis counted from the front; NumPy has this function in other places from version to version."""
-    index = operator.index(axis)
+    try:
+        index = operator.index(axis)
+    except TypeError as error:
+        raise TypeError(f"axis = {axis!r}: expected an integer") from error
     if not -ndim <= index < ndim:
         raise np.exceptions.AxisError(index, ndim)
     return index % ndim
@@ -213,8 +230,8 @@ def repeated_axes(arrays: Iterable[Array], shape: Shape) -> int:
     Of several such arrays the first counts.
     """
     for array in arrays:
-        if array.shape != shape:
-            own = (1,) * (len(shape) - array.ndim) + array.shape
+        own = (1,) * (len(shape) - array.ndim) + array.shape
+        if own != shape:
             kept = next(axis for axis, length in enumerate(shape) if own[axis] != length)
             return len(shape) - kept if math.prod(own[kept:]) == 1 else 0
     return 0

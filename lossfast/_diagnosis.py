@@ -196,10 +196,7 @@ class _Examination:
             mismatch = _shape_error(name, other.shape, lead.shape, f"that of {first}")
             if not mismatch:
                 continue
-            try:
-                joint = np.broadcast_shapes(lead.shape, other.shape)
-            except ValueError:
-                joint = None
+            joint = _arrays.broadcast_shape(lead.shape, other.shape)
             shapes = {"argument": name, "shape": other.shape, "expected": lead.shape}
             if joint in (lead.shape, other.shape) and loss.broadcasts:
                 stretched = name if joint == lead.shape else first

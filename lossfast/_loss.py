@@ -216,7 +216,7 @@ class Loss:
         for field in dataclasses.fields(self):
             checked = _checked_parameter(field.name, getattr(self, field.name), field.metadata)
             object.__setattr__(self, field.name, checked)
-        if self.reduction not in self.reductions:
+        if not isinstance(self.reduction, str) or self.reduction not in self.reductions:
             raise ValueError(f"reduction = {self.reduction!r} is not one of {', '.join(map(repr, self.reductions))}")
         self._bind()
 
@@ -299,6 +299,8 @@ class Loss:
                 f"{type(self).__name__}.{method}() got an unexpected keyword argument {unknown!r}: it takes "
                 f"{', '.join((*self.arrays, *asked.keywords))}"
             )
+        if not isinstance(options.get("curvature", ""), str):
+            raise TypeError(f"curvature = {options['curvature']!r}: expected one of {', '.join(map(repr, CURVATURES))}")
         result = None
         if asked.order < 2 or options.get("curvature", "exact") in self.curvatures:
             result = self._quick(arrays, asked.value, asked.order, options)

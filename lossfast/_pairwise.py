@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from lossfast import _arrays
 from lossfast._drivers.pairwise import Pairwise
 from lossfast._drivers.runtime import weight_sum
@@ -68,10 +66,7 @@ class PairwiseLoss(Loss):
 
     def _rows(self, target: Array, rows: Shape) -> Shape:
         """The shape of the unreduced loss, which is that of the rows of embeddings or that of the targets."""
-        try:
-            joint = np.broadcast_shapes(target.shape, rows)
-        except ValueError:
-            joint = None
+        joint = _arrays.broadcast_shape(target.shape, rows)
         if joint not in (rows, target.shape):
             _arrays.same_shape("target", target.shape, rows, "one for each row of features")
         return target.shape if joint is None else joint

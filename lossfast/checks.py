@@ -11,6 +11,7 @@ import numpy as np
 from lossfast import _arrays
 from lossfast._arguments import leaves
 from lossfast._diagnosis import diagnose
+from lossfast._drivers.runtime import readable
 from lossfast._finite_differences import check_grad
 from lossfast._norms import joint_norm, norm
 
@@ -104,9 +105,13 @@ def clip_grad_value(grads: Any, limit: float) -> None:
 def _checked_number(name: str, value: Any, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected a real number")
-    if not float(value) >= low:
+    try:
+        real = float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} is greater than every float64; expected a number in [{low:g}, inf]") from error
+    if not real >= low:
         raise ValueError(f"{name} = {value} is outside [{low:g}, inf]")
-    return float(value)
+    return real
 
 
 def _writable(grads: Any) -> list[Array]:
@@ -115,7 +120,8 @@ def _writable(grads: Any) -> list[Array]:
     for name, array in named:
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{name} is of type {type(array).__name__}; expected a NumPy array, changed in place")
-        if array.dtype.kind in "biuc" or array.dtype.hasobject:
+        real = readable(array.dtype) or array.dtype.newbyteorder("=") == np.longdouble
+        if array.dtype.kind in "biu" or not real:
             raise TypeError(f"{name} has dtype {array.dtype}; expected floating-point numbers")
         _arrays.checked_out(array.view(np.ndarray), name, array.shape, array.dtype.newbyteorder("="))
     by_start = sorted(((*_extent(array), name, array) for name, array in named if array.size), key=lambda a: a[:2])

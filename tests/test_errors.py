@@ -433,6 +433,10 @@ def test_numbers_too_great_to_convert():
         lf.HuberLoss(delta=10**400)
     with pytest.raises(ValueError, match="n = 1099511627776"):
         lf.set_num_threads(2**40)
+    with pytest.raises(ValueError, match="max_norm is greater than every float64"):
+        lf.clip_grad_norm([np.ones(3)], 10**400)
+    with pytest.raises(ValueError, match="limit is greater than every float64"):
+        lf.clip_grad_value([np.ones(3)], 10**400)
 
 
 def test_wrt_and_axis_of_a_wrong_type():
@@ -440,12 +444,63 @@ def test_wrt_and_axis_of_a_wrong_type():
         lf.MSELoss().grad(np.ones(3), np.ones(3), wrt=5)
     with pytest.raises(TypeError, match=r"axis = \(0, 1\)"):
         lf.logsumexp(np.ones((3, 3)), axis=(0, 1))
+    with pytest.raises(TypeError, match=r"axis = \(0, 1\)"):
+        lf.softmax(np.ones((3, 3)), axis=(0, 1))
+    with pytest.raises(ValueError, match=r"wrt = \['input'\]"):
+        lf.MSELoss().grad(np.ones(3), np.ones(3), wrt=(["input"],))
+
+
+def test_words_that_are_arrays():
+    """Which have no one truth value to compare by."""
+    words = np.array(["mean", "none"])
+    with pytest.raises(ValueError, match="reduction = array"):
+        lf.MSELoss(reduction=words)
+    with pytest.raises(TypeError, match="curvature = array"):
+        lf.MSELoss().grad_hess(np.ones(3), np.ones(3), curvature=words)
 
 
 def test_results_whose_elements_share_memory():
     out = np.lib.stride_tricks.as_strided(np.zeros(1), (4,), (0,))
-    with pytest.raises(ValueError, match="out is a broadcast view"):
+    with pytest.raises(ValueError, match="out is a view whose elements share memory"):
         lf.MSELoss().grad(np.ones(4), np.zeros(4), out=out)
+
+
+@pytest.mark.parametrize("strides", [(8,), (4,), (-8,), (0, 8), (16, 8), (8, 8), (8, 16)])
+def test_results_whose_elements_overlap(strides):
+    shape = (3, 4)[: len(strides)]
+    out = np.lib.stride_tricks.as_strided(np.zeros(40)[20:], shape, strides)
+    arguments = (np.ones(shape), np.zeros(shape))
+    if np.abs(strides).tolist() == [8]:
+        lf.MSELoss().grad(*arguments, out=out)
+        return
+    with pytest.raises(ValueError, match="out is a view whose elements share memory"):
+        lf.MSELoss().grad(*arguments, out=out)
+
+
+@pytest.mark.parametrize("ndim", [33, 40])
+def test_more_axes_than_numpy_broadcasts(ndim):
+    many = np.ones((1,) * ndim)
+    assert lf.MSELoss()(many, 0 * many) == 1
+    with pytest.raises(ValueError, match=r"target has shape \(3,\)"):
+        lf.MSELoss()(many, np.zeros(3))
+    with pytest.raises(ValueError, match="sample_weight has shape"):
+        lf.MSELoss()(np.ones(3), np.zeros(3), sample_weight=many)
+    with pytest.raises(ValueError, match="target has shape"):
+        lf.CosineEmbeddingLoss()(np.ones((2, 3)), np.ones((2, 3)), many)
+    assert "shape-mismatch" in str([finding.code for finding in lf.diagnose(lf.MSELoss(), many, np.zeros(3)).findings])
+
+
+def test_beyond_float64_is_infinite():
+    """Without a warning, which the tests take for an error."""
+    huge = np.array([np.finfo(np.longdouble).max, 1])
+    assert lf.MSELoss(reduction="none")(huge, np.zeros(2)).tolist() == [np.inf, 1]
+
+
+@pytest.mark.parametrize("dtype", ["m8[s]", "M8[s]", "S3", [("a", "f4")], ml_dtypes.float8_e5m2])
+def test_gradients_that_are_no_numbers(dtype):
+    for clip in (lf.clip_grad_norm, lf.clip_grad_value):
+        with pytest.raises(TypeError, match="grads has dtype"):
+            clip(np.zeros(3, dtype), 1.0)
 
 
 @pytest.mark.parametrize("cls", [lf.MSELoss, lf.NLLLoss])

@@ -767,10 +767,12 @@ cdef int take_matrix(Matrix *matrix, cnp.ndarray array, Py_ssize_t itemsize) exc
 
 
 cdef cnp.ndarray row_of(cnp.ndarray bias, int itemsize):
-    """The bias in the precision of a call, contiguous."""
+    """The bias in the precision of a call, contiguous and aligned."""
+    cdef cnp.ndarray row
     if bias is None:
         return None
-    return np.ascontiguousarray(bias, np.float32 if itemsize == 4 else np.float64)
+    row = np.ascontiguousarray(bias, np.float32 if itemsize == 4 else np.float64)
+    return row if cnp.PyArray_ISALIGNED(row) else row.copy()
 
 
 cdef dict PLACES = {"input": 0, "linear_weight": 1, "linear_bias": 2}

@@ -152,7 +152,7 @@ cdef tuple chosen(object wrt, dict places):
     if type(wrt) is not str and type(wrt) is not tuple and type(wrt) is not list or not wrt:
         return None
     for name in (wrt,) if type(wrt) is str else wrt:
-        place = places.get(name)
+        place = places.get(name) if type(name) is str else None
         if place is None or place in found:
             return None
         found.append(place)
