@@ -70,6 +70,14 @@ def as_labels(value: ArrayLike, name: str) -> Array:
     return array
 
 
+def as_float(value: Any, name: str) -> float:
+    """A real number of any type; Python's integers may be too great."""
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} is greater than every float64; expected a number that is not") from error
+
+
 def item_size(predictions: Sequence[Array]) -> int:
     """Bytes of the precision to compute in: float64 as soon as one prediction is float64, an integer or a bool."""
     for prediction in predictions:

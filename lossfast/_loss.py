@@ -142,12 +142,7 @@ def _checked_parameter(name: str, value: Any, metadata: Mapping[str, Any]) -> An
             return None
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected a real number")
-        try:
-            real = float(value)
-        except OverflowError as error:
-            raise ValueError(
-                f"{name} is greater than every float64; expected a number in {metadata['domain']}"
-            ) from error
+        real = _arrays.as_float(value, name)
         if real not in metadata["domain"]:
             raise ValueError(f"{name} = {value} is outside {metadata['domain']}")
         return real

@@ -105,10 +105,7 @@ def clip_grad_value(grads: Any, limit: float) -> None:
 def _checked_number(name: str, value: Any, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} = {value!r} is of type {type(value).__name__}; expected a real number")
-    try:
-        real = float(value)
-    except OverflowError as error:
-        raise ValueError(f"{name} is greater than every float64; expected a number in [{low:g}, inf]") from error
+    real = _arrays.as_float(value, name)
     if not real >= low:
         raise ValueError(f"{name} = {value} is outside [{low:g}, inf]")
     return real

@@ -233,7 +233,7 @@ class WeightedSum(Loss):
 
 
 def _factor(value: Any) -> float:
-    number = float(value)
+    number = _arrays.as_float(value, "a factor")
     if not math.isfinite(number):
         raise ValueError(f"{number} times a loss: expected a finite number")
     return number
@@ -406,7 +406,7 @@ class MultiTaskLoss(_Tasks):
             weight = pair[1]
             if isinstance(weight, bool) or not isinstance(weight, numbers.Real):
                 raise TypeError(f"{name}: weight {weight!r} is of type {type(weight).__name__}; expected a real number")
-            if not math.isfinite(weight):
+            if not math.isfinite(_arrays.as_float(weight, f"the weight of {name}")):
                 raise ValueError(f"{name}: weight {weight} is not finite")
         self._set_losses({name: loss for name, (loss, _) in tasks.items()})
         object.__setattr__(self, "weights", tuple(float(weight) for _, weight in tasks.values()))

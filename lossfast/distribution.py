@@ -207,7 +207,8 @@ class GaussianNLLLoss(InputTargetVarLoss, ElementwiseLoss):
             wrt = "input" if request.wrt is None else request.wrt
             if "var" in (wrt if isinstance(wrt, tuple | list) else (wrt,)):
                 raise ValueError(f"wrt = {wrt!r}: var is a number, a constant: give an array to differentiate by it")
-            constant = np.asarray(var, f"f{_arrays.item_size([input])}")
+            with np.errstate(over="ignore"):  # in float32
+                constant = np.asarray(_arrays.as_float(var, "var"), f"f{_arrays.item_size([input])}")
             request.wrt = wrt
             result = self._usual(self._of_constant.quick, (input, target, constant), request)
             return super()._evaluate((input, target, constant), request) if result is None else result
@@ -239,12 +240,7 @@ def _var_shape(var: Shape, input: Shape) -> Shape:
         differing = [length for length, expected in zip(var, input, strict=True) if length != expected]
         if differing == [1]:
             return var
-    hint = ""
-    try:
-        if np.broadcast_shapes(var, input) == input:
-            hint = f": use np.broadcast_to(var, {input})"
-    except ValueError:
-        pass
+    hint = f": use np.broadcast_to(var, {input})" if _arrays.broadcast_shape(var, input) == input else ""
     raise ValueError(
         f"var has shape {var}; expected {input}, that of input, or {input[:-1]}, or {input} with 1 for one length{hint}"
     )

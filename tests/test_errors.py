@@ -433,6 +433,12 @@ def test_numbers_too_great_to_convert():
         lf.HuberLoss(delta=10**400)
     with pytest.raises(ValueError, match="n = 1099511627776"):
         lf.set_num_threads(2**40)
+    with pytest.raises(ValueError, match="var is greater than every float64"):
+        lf.GaussianNLLLoss()(np.ones(3), np.ones(3), 10**400)
+    with pytest.raises(ValueError, match="the weight of a is greater than every float64"):
+        lf.MultiTaskLoss(a=(lf.MSELoss(), 10**400))
+    with pytest.raises(ValueError, match="a factor is greater than every float64"):
+        10**400 * lf.MSELoss()
     with pytest.raises(ValueError, match="max_norm is greater than every float64"):
         lf.clip_grad_norm([np.ones(3)], 10**400)
     with pytest.raises(ValueError, match="limit is greater than every float64"):

@@ -299,6 +299,18 @@ def test_broadcast_arguments(case, dtype, each_isa, rng):
                 assert_bits(out, loss.grad(*given, wrt=name))
 
 
+@pytest.mark.parametrize("method", ["__call__", "value_and_grad", "grad_hess"])
+def test_axes_of_length_one_in_front(method):
+    """Which one argument has and the other has not, where neither is repeated."""
+    x, t = np.arange(3.0), np.ones((1, 3))
+    for loss in (lf.MSELoss(), lf.SoftMarginLoss(reduction="none")):
+        expected = getattr(loss, method)(x[np.newaxis], t)
+        for given in ((x, t), (x.astype(">f8"), t), (x[np.newaxis], t[0])):
+            result = getattr(loss, method)(*given)
+            for a, e in zip(result, expected, strict=True) if isinstance(result, tuple) else [(result, expected)]:
+                np.testing.assert_array_equal(np.ravel(a), np.ravel(e))
+
+
 @each_case
 def test_views_of_one_row_are_read_as_what_they_show(case, rng):
     arrays = case.arrays(rng, 300)
