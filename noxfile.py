@@ -52,7 +52,19 @@ def instructions(session: nox.Session) -> None:
 
 @nox.session
 def sanitizers(session: nox.Session) -> None:
-    """Watch addresses and undefined behaviour; arguments are the tests to run."""
+    """Watch addresses and undefined behaviour; arguments go to pytest."""
+    stage(session)
+
+
+@nox.session
+def thread_sanitizer(session: nox.Session) -> None:
+    """Watch for data races; arguments are the tests to run."""
+    stage(session)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Call everything with anything, a million times; arguments go to `tests/fuzz`."""
     stage(session)
 
 
