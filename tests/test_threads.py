@@ -1,4 +1,4 @@
-"""Threads, forks, environment variables, what the package says of itself."""
+"""Threads, environment variables, what the package says of itself."""
 
 import os
 import re
@@ -110,6 +110,10 @@ def test_affinity_mask_is_obeyed(tmp_path):
 # ---- at once --------------------------------------------------------------------------------------------------------
 
 
+#: Python threads that call at once.
+CALLERS = 16
+
+
 @pytest.mark.parametrize("number", [1, 3])
 def test_many_callers_at_once(number, parallel, rng):
     lf.set_num_threads(number)
@@ -119,15 +123,15 @@ def test_many_callers_at_once(number, parallel, rng):
         for r in ("none", "mean")
     ]
     expected = [method(*arrays) for method, arrays in work]
-    gate = threading.Barrier(6)
+    gate = threading.Barrier(CALLERS)
 
     def everything(start):
         gate.wait()
         order = [*range(start, len(work)), *range(start)]
         return [(k, work[k][0](*work[k][1])) for k in order]
 
-    with ThreadPoolExecutor(6) as pool:
-        for results in pool.map(everything, [k * len(work) // 6 for k in range(6)]):
+    with ThreadPoolExecutor(CALLERS) as pool:
+        for results in pool.map(everything, [k * len(work) // CALLERS for k in range(CALLERS)]):
             for k, result in results:
                 assert_bits(result, expected[k], f"call {k}")
 
@@ -136,7 +140,7 @@ def test_callers_share_one_loss_and_its_function(rng):
     x, t = rng.standard_normal((2, 5000))
     deltas = [0.5 + k / 16 for k in range(200)]  # more than the functions keep
     expected = [lf.HuberLoss(delta=d)(x, t) for d in deltas]
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(CALLERS) as pool:
         for _ in range(3):
             assert list(pool.map(lambda d: lf.functional.huber_loss(x, t, delta=d), deltas)) == expected
 
@@ -167,90 +171,6 @@ def test_other_threads_run_during_large_work(default_threads):
         assert any(observed() for _ in range(50))
     finally:
         sys.setswitchinterval(interval)
-
-
-# ---- fork -----------------------------------------------------------------------------------------------------------
-
-PREPARE = """
-    import os, sys
-    import numpy as np
-    import lossfast as lf
-    from lossfast._drivers import runtime
-    lf.set_num_threads(3)
-    runtime.set_thresholds(0, 0)
-    x = np.random.default_rng(1).standard_normal((20000, 10))
-    t = np.arange(20000) % 10
-    def work():
-        return lf.CrossEntropyLoss().value_and_grad(x, t), lf.MSELoss().value_and_grad(x, x + 1)
-    def same(a, b):
-        return all(np.array_equal(p, q) for m, n in zip(a, b) for p, q in zip(m, n))
-    expected = work()
-"""
-
-
-def test_forked_child_works(tmp_path):
-    code = (
-        PREPARE
-        + """
-    import threading
-    for again in range(20):
-        child = os.fork()
-        if child == 0:
-            good = all(same(work(), expected) for _ in range(5))
-            others = []
-            thread = threading.Thread(target=lambda: others.append(same(work(), expected)))
-            thread.start(); thread.join()
-            os._exit(0 if good and others == [True] else 3)
-        assert same(work(), expected)  # the parent, at the same time
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert status == 0, status
-    print("done")
-    """
-    )
-    assert python(code, tmp_path).stdout == "done\n"
-
-
-def test_forked_pool_works(tmp_path):
-    code = (
-        PREPARE
-        + """
-    import multiprocessing
-    def task(k):
-        return same(work(), expected)
-    if __name__ == "__main__":
-        with multiprocessing.get_context("fork").Pool(3) as pool:
-            print(pool.map_async(task, range(12)).get(timeout=60))
-        assert same(work(), expected)
-    """
-    )
-    assert python(code, tmp_path).stdout == f"{[True] * 12}\n"
-
-
-def test_fork_while_others_compute(tmp_path):
-    code = (
-        PREPARE
-        + """
-    import threading
-    stop = threading.Event()
-    def busy():
-        while not stop.is_set():
-            work()
-    threads = [threading.Thread(target=busy) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    codes = []
-    for again in range(10):
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if same(work(), expected) else 3)
-        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    stop.set()
-    for thread in threads:
-        thread.join()
-    print(codes)
-    """
-    )
-    assert python(code, tmp_path).stdout == f"{[0] * 10}\n"
 
 
 # ---- instruction sets, what the package says ------------------------------------------------------------------------
