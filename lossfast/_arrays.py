@@ -23,11 +23,7 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 def as_array(value: ArrayLike, name: str) -> Array:
     """`value` as an array of real numbers, without a copy where it is one already."""
     if type(value) is not np.ndarray:
-        if isinstance(value, np.ma.MaskedArray):
-            raise TypeError(
-                f"{name} is a masked array, whose mask would be lost: fill it, and give what is "
-                "masked the sample_weight 0"
-            )
+        refuse_mask(value, name)
         try:
             exchanged: Any = value
             if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
@@ -38,6 +34,14 @@ def as_array(value: ArrayLike, name: str) -> Array:
     if not readable(value.dtype) and value.dtype.newbyteorder("=") != np.longdouble:
         raise TypeError(f"{name} has dtype {value.dtype}; expected real numbers: convert it with astype(np.float64)")
     return value
+
+
+def refuse_mask(value: object, name: str) -> None:
+    """Refuse a masked array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost: fill it, and give what is masked the sample_weight 0"
+        )
 
 
 def as_arrays(values: Sequence[ArrayLike], names: Sequence[str]) -> dict[str, Array]:
@@ -208,7 +212,8 @@ def refuse_overlap(outs: Sequence[Array]) -> None:
 
 def refuse_outside(name: str, array: Array, low: float, high: float, hint: str) -> None:
     """Raise with the first element outside of [low, high]; NaN is inside."""
-    values = np.asarray(array, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        values = np.asarray(array, dtype=np.float64)
     outside = np.flatnonzero((values < low) | (values > high))
     if outside.size:
         raise ValueError(f"{locate(name, array, outside[0])} is outside [{low:g}, {high:g}]{hint}")
@@ -252,4 +257,5 @@ def sum_to(array: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
         extra + axis for axis, length in enumerate(shape) if length == 1 and array.shape[extra + axis] != 1
     )
     wide = np.longdouble if dtype == np.longdouble else np.float64
-    return np.asarray(array.sum(axis=axes, dtype=wide)).reshape(shape).astype(dtype)
+    with np.errstate(all="ignore"):  # sums may be beyond the dtype
+        return np.asarray(array.sum(axis=axes, dtype=wide)).reshape(shape).astype(dtype)

@@ -152,7 +152,7 @@ class RowwiseLoss(Loss):
         if result is not None:
             return result
         original, given = originals.values()
-        if given.size == 0 and not isinstance(arrays[1], np.ndarray):
+        if given.size == 0 and isinstance(arrays[1], list | tuple):
             given = given.astype(np.int64)  # an empty list has no dtype of its own
         unbatched = original.shape
         original, given = self._rows(original, given)
@@ -194,7 +194,9 @@ class RowwiseLoss(Loss):
         if rows and classes:
             if target is not None and self.multiplier in grads:  # before a result overwrites the input
                 factors = [scale, *(a for a in (row_weight, *cotangents) if a is not None)]
-                grads[self.multiplier].array[...] = self._weight_gradient(input, target, axis, factors)
+                by_weight = self._weight_gradient(input, target, axis, factors)
+                with np.errstate(over="ignore"):
+                    grads[self.multiplier].array[...] = by_weight
             total = self._kernel.run(
                 input,
                 axis,

@@ -117,6 +117,7 @@ def _writable(grads: Any) -> list[Array]:
     for name, array in named:
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{name} is of type {type(array).__name__}; expected a NumPy array, changed in place")
+        _arrays.refuse_mask(array, name)
         real = readable(array.dtype) or array.dtype.newbyteorder("=") == np.longdouble
         if array.dtype.kind in "biu" or not real:
             raise TypeError(f"{name} has dtype {array.dtype}; expected floating-point numbers")

@@ -246,11 +246,13 @@ class CrossEntropyLoss(InputTargetLoss, RowwiseLoss):
 
     def _weight_gradient(self, input: Array, target: Array, axis: int, factors: list[Any]) -> Array:
         """Add up -t log p over all rows, for every class."""
-        targets = np.asarray(target, np.float64) * (1 - self.label_smoothing) + self.label_smoothing / input.shape[axis]
-        terms = np.moveaxis(targets * log_softmax(input.astype(np.float64), axis=axis), axis, -1)
-        terms = np.where(np.moveaxis(targets, axis, -1) == 0, 0, terms)
-        rows = math.prod(factors[1:], start=np.full(terms.shape[:-1], factors[0]))
-        gradient: Array = -np.tensordot(rows, terms, axes=terms.ndim - 1)
+        smoothing = self.label_smoothing
+        with np.errstate(all="ignore"):  # infinities and NaN are results like others
+            targets = np.asarray(target, np.float64) * (1 - smoothing) + smoothing / input.shape[axis]
+            terms = np.moveaxis(targets * log_softmax(input.astype(np.float64), axis=axis), axis, -1)
+            terms = np.where(np.moveaxis(targets, axis, -1) == 0, 0, terms)
+            rows = math.prod(factors[1:], start=np.full(terms.shape[:-1], factors[0]))
+            gradient: Array = -np.tensordot(rows, terms, axes=terms.ndim - 1)
         return gradient
 
     def definition(self, input: Array, target: Array) -> tuple[Array, Array]:

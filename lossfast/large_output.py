@@ -211,7 +211,7 @@ class LinearCrossEntropyLoss(Loss):
             raise ValueError(f"linear_weight has {len(weight)} classes; expected fewer than 2**31")
         if "linear_bias" in named:
             _arrays.same_shape("linear_bias", named["linear_bias"].shape, (len(weight),), "one number for each class")
-        if named["target"].size == 0 and not isinstance(arrays[2], np.ndarray):
+        if named["target"].size == 0 and isinstance(arrays[2], list | tuple):
             named["target"] = named["target"].astype(np.int64)  # an empty list has no dtype of its own
         return named
 
@@ -617,7 +617,7 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
 
     def _labels(self, target: ArrayLike, shape: Shape) -> Array:
         given = _arrays.as_array(target, "target")
-        if given.size == 0 and not isinstance(target, np.ndarray):
+        if given.size == 0 and isinstance(target, list | tuple):
             given = given.astype(np.int64)  # an empty list has no dtype of its own
         _arrays.same_shape("target", given.shape, shape, "that of input without its features")
         labels = _arrays.as_labels(given, "target")

@@ -325,7 +325,7 @@ def ctc_occupancy(
 
 def _integers(value: ArrayLike, name: str) -> Array:
     array = _arrays.as_array(value, name)
-    if array.size == 0 and not isinstance(value, np.ndarray):
+    if array.size == 0 and isinstance(value, list | tuple):
         array = array.astype(np.int64)  # an empty list has no dtype of its own
     return _arrays.as_labels(array, name)
 

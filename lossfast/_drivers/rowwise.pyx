@@ -671,7 +671,7 @@ cdef class Rowwise:
         if options:
             sample_weight, grad_output = options.get("sample_weight"), options.get("grad_output")
             wrt, out = options.get("wrt"), options.get("out")
-        if wrt is not None and wrt != "input":
+        if wrt is not None and (type(wrt) is not str or wrt != "input"):
             return None
         if type(arrays[0]) is not cnp.ndarray or type(arrays[1]) is not cnp.ndarray:
             return None

@@ -167,6 +167,8 @@ class Worker:
         """How the process failed, if it did since the last look so many seconds ago."""
         (at,) = PROGRESS.unpack(self.file.read_bytes())
         code = self.process.poll()
+        if code is None and _stopped(self.process.pid):
+            return None
         if code is None:
             self.patience = self._given.patience if at != self.at else self.patience - seconds
             self.at = at
@@ -179,6 +181,14 @@ class Worker:
             return None
         hang = " hangs," if self.patience <= 0 else ""
         return f"case {at}:{hang} exit code {code}\n{self.errors.read_text(errors='replace')[-4000:]}"
+
+
+def _stopped(pid: int) -> bool:
+    """Whether somebody has stopped a process, which then does not hang."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "Tt"
+    except OSError:  # elsewhere nobody knows
+        return False
 
 
 def oversee(given: argparse.Namespace) -> int:

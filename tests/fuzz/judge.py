@@ -141,8 +141,8 @@ def compare(results: list[Any], expected: list[Any], of: str, loose: float = 0.0
         if a.dtype.kind not in "fV" or not a.size:
             continue
         rounding = 2.0**-5 if a.dtype.itemsize == 2 else 1024 * np.finfo(a.dtype).eps
-        a, e = a.astype(np.float64), e.astype(np.float64)  # noqa: PLW2901
         with np.errstate(all="ignore"):
+            a, e = a.astype(np.float64), e.astype(a.dtype).astype(np.float64)  # noqa: PLW2901
             size = np.max(np.abs(e), initial=0, where=np.isfinite(e))
             allowed = max(loose, rounding) * (np.abs(e) + size + (loose > 0))
             wrong = ~((a == e) | (np.isnan(a) & np.isnan(e)) | (np.abs(a - e) <= allowed))
