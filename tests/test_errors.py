@@ -463,6 +463,9 @@ def test_words_that_are_arrays():
         lf.MSELoss(reduction=words)
     with pytest.raises(TypeError, match="curvature = array"):
         lf.MSELoss().grad_hess(np.ones(3), np.ones(3), curvature=words)
+    for loss, arrays in ((lf.MSELoss(), ([1.0], [1.0])), (lf.NLLLoss(), (np.ones((2, 3)), [0, 1]))):
+        with pytest.raises(TypeError, match="wrt = array"):
+            loss.grad(*arrays, wrt=words)
 
 
 def test_results_whose_elements_share_memory():
@@ -500,6 +503,14 @@ def test_beyond_float64_is_infinite():
     """Without a warning, which the tests take for an error."""
     huge = np.array([np.finfo(np.longdouble).max, 1])
     assert lf.MSELoss(reduction="none")(huge, np.zeros(2)).tolist() == [np.inf, 1]
+    assert lf.GaussianNLLLoss()(np.ones(3, np.float32), np.ones(3), 1e300) == np.inf
+    logits, target = np.array([[3e38, -3e38], [np.inf, 0]], np.float32), np.full((2, 2), 0.5, np.float32)
+    loss = lf.CrossEntropyLoss(weight=np.ones(2, np.float32), reduction="sum")
+    assert np.isnan(loss.grad(logits, target, wrt="weight")).all()
+    column = np.full((3, 1), 6e4, np.float16)
+    grad = lf.MSELoss(reduction="sum").grad(column, np.zeros((3, 7)), wrt="input")
+    assert grad.dtype == np.float16
+    assert np.isinf(grad).all()
 
 
 @pytest.mark.parametrize("dtype", ["m8[s]", "M8[s]", "S3", [("a", "f4")], ml_dtypes.float8_e5m2])
@@ -507,6 +518,15 @@ def test_gradients_that_are_no_numbers(dtype):
     for clip in (lf.clip_grad_norm, lf.clip_grad_value):
         with pytest.raises(TypeError, match="grads has dtype"):
             clip(np.zeros(3, dtype), 1.0)
+        with pytest.raises(TypeError, match=r"grads\[0\] is a masked array"):
+            clip([np.ma.ones(3)], 1.0)
+
+
+def test_only_lists_have_no_dtype_of_their_own():
+    """Empty probabilities of another type than an array are no labels."""
+    loss, x = lf.CrossEntropyLoss(reduction="none"), np.ones((1, 7, 0))
+    for target in (x, memoryview(x), [[]]):
+        assert loss(x, target).shape == (1, 0)
 
 
 @pytest.mark.parametrize("cls", [lf.MSELoss, lf.NLLLoss])

@@ -153,6 +153,13 @@ ctypes.string_at(taken.ctypes.data + {beside if beside else 80}, 1)
     assert "Segmentation fault" in done.stderr or "SEGV" in done.stderr
 
 
+def test_a_hang_is_found():
+    """As everything is to who has no patience."""
+    done = fuzz("--cases", "1", "--giants", "0", "--patience", "0")
+    assert done.returncode == 1
+    assert "case 0: hangs" in done.stderr
+
+
 def test_slots_are_as_large_as_they_say():
     arena, dice = Arena(), Dice(0)
     for size, count in SLOTS:

@@ -335,7 +335,7 @@ def _entries() -> dict[str, list[Callable[[World], Call]]]:
         lambda w, m=m: input_and_target(f"custom_loss.{m}", lf.custom_loss(compiled()), m, w) for m in methods
     ]
     total = 0.5 * lf.MSELoss() + 2 * lf.HuberLoss()
-    made["sums"] = [lambda w, m=m: input_and_target(f"WeightedSum.{m}", total, m, w) for m in methods]
+    made["WeightedSum"] = [lambda w, m=m: input_and_target(f"WeightedSum.{m}", total, m, w) for m in methods]
     for name in ("MultiTaskLoss", "UncertaintyWeightedLoss"):
         made[name] = [functools.partial(tasks, name, method) for method in ("__call__", "value_and_grad")]
     for name in ("check_grad", "diagnose"):
@@ -347,9 +347,12 @@ def _entries() -> dict[str, list[Callable[[World], Call]]]:
     return made
 
 
-#: What makes a call, by the public name that it is of; sums of losses have none.
+#: What makes a call, by the public name that it is of.
 OTHERS = _entries()
-#: Public, and takes nothing.
+#: Public, and takes nothing, or is a result.
 TAKE_NOTHING = frozenset(
-    {"config", "functional", "get_kept_memory", "get_num_threads", "openmp_enabled", "show_config"}
+    {
+        *("config", "functional", "get_kept_memory", "get_num_threads", "openmp_enabled", "show_config"),
+        "SparseGradient",
+    }
 )
