@@ -105,7 +105,7 @@ def text(document: dict[str, Any]) -> str:
         found = cells(document, situation)
         if found:
             lines += ["", *(_hot_table(document, found) if situation == "hot" else _tail_table(document, found))]
-    return "\n".join([*lines, "", *_verdict(document)])
+    return "\n".join([*lines, "", *verdict(document)])
 
 
 def _head(document: dict[str, Any]) -> Iterator[str]:
@@ -208,7 +208,8 @@ def _apart(one: Cell, more: Cell, operation: str) -> bool:
     return upper is not None and lower is not None and lower > upper
 
 
-def _verdict(document: dict[str, Any]) -> Iterator[str]:
+def verdict(document: dict[str, Any]) -> Iterator[str]:
+    """Who is how much faster, and what went wrong."""
     found = cells(document, "hot")
     for peer in document["plan"]["peers"]:
         ratios = {
@@ -263,14 +264,15 @@ def picture(document: dict[str, Any], path: Path) -> None:
     height = max(5.0, 1.2 + 0.22 * len(losses) * max(1, len(peers)))
     figure = Figure(figsize=(15, height), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _draw_roofline(left, found)
-    _draw_ratios(right, found, losses, peers)
+    draw_roofline(left, found)
+    draw_ratios(right, found, losses, peers)
     machine, ours = document["machine"], document["lossfast"]
     figure.suptitle(f"lossfast {ours['version']}, {ours['instruction set']}, {machine['processor']}")
     figure.savefig(path, dpi=110)
 
 
-def _draw_roofline(axes: Any, found: list[Cell]) -> None:
+def draw_roofline(axes: Any, found: list[Cell]) -> None:
+    """Bytes per second of calls, and the limit of the machine above them."""
     for k, threads in enumerate(sorted({cell.threads for cell in found})):
         colour, points = f"C{k}", []
         roof: dict[int, list[float]] = {}
@@ -300,7 +302,8 @@ def _draw_roofline(axes: Any, found: list[Cell]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_ratios(axes: Any, found: list[Cell], losses: list[str], peers: list[str]) -> None:
+def draw_ratios(axes: Any, found: list[Cell], losses: list[str], peers: list[str]) -> None:
+    """Times of peers as multiples, by loss."""
     thickness = 0.8 / max(1, len(peers))
     for k, peer in enumerate(peers):
         for at, loss in enumerate(losses):
