@@ -102,7 +102,7 @@ def check_grad(
             f"{title(loss)}: the derivative {worst.where} is {worst.analytic:.9g}, by finite differences it is "
             f"{worst.numeric:.9g}: a relative error of {worst.error:.2g}, greater than rtol={rtol:g}"
         )
-    return rtol * worst.ratio
+    return float(rtol * worst.ratio)
 
 
 class _Slope(NamedTuple):
