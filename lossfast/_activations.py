@@ -50,7 +50,9 @@ def _over_axis(kernel: str, input: ArrayLike, axis: int, out: Any) -> Array:
 
 
 def sigmoid(input: ArrayLike, *, out: Any = None) -> Array:
-    """The logistic function 1 / (1 + exp(-x)) of every element.
+    r"""The logistic function of every element.
+
+    .. math:: \sigma(x) = \frac{1}{1 + e^{-x}}, \qquad \sigma'(x) = \sigma(x)\,\sigma(-x)
 
     Parameters
     ----------
@@ -58,22 +60,77 @@ def sigmoid(input: ArrayLike, *, out: Any = None) -> Array:
         Any real numbers; integers compute in float64.
     out : ndarray, optional
         Where to put the result; may be ``input``.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and the dtype of ``input``, float64 for integers.
+
+    Notes
+    -----
+    It neither overflows nor loses digits where it is close to 0. NaN gives NaN.
+
+    Accuracy: within 2 ULP.
     """
     return _map("sigmoid", input, out)
 
 
 def log_sigmoid(input: ArrayLike, *, out: Any = None) -> Array:
-    """The logarithm of the logistic function, -log(1 + exp(-x)), without overflow; parameters as in `sigmoid`."""
+    r"""The logarithm of the logistic function, of every element.
+
+    .. math:: \log \sigma(x) = -\log(1 + e^{-x}), \qquad (\log \sigma)'(x) = \sigma(-x)
+
+    Parameters
+    ----------
+    input : array_like
+        Any real numbers; integers compute in float64.
+    out : ndarray, optional
+        Where to put the result; may be ``input``.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and the dtype of ``input``, float64 for integers.
+
+    Notes
+    -----
+    No intermediate result overflows: -inf gives -inf, +inf gives 0. NaN gives NaN.
+
+    Accuracy: within 2 ULP.
+    """
     return _map("log_sigmoid", input, out)
 
 
 def softplus(input: ArrayLike, *, out: Any = None) -> Array:
-    """The softplus log(1 + exp(x)), without overflow; parameters as in `sigmoid`."""
+    r"""The softplus of every element.
+
+    .. math:: \operatorname{softplus}(x) = \log(1 + e^x), \qquad \operatorname{softplus}'(x) = \sigma(x)
+
+    Parameters
+    ----------
+    input : array_like
+        Any real numbers; integers compute in float64.
+    out : ndarray, optional
+        Where to put the result; may be ``input``.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and the dtype of ``input``, float64 for integers.
+
+    Notes
+    -----
+    No intermediate result overflows: -inf gives 0, +inf gives +inf. NaN gives NaN.
+
+    Accuracy: within 2 ULP.
+    """
     return _map("softplus", input, out)
 
 
 def softmax(input: ArrayLike, *, axis: int = -1, out: Any = None) -> Array:
-    """The softmax exp(x) / sum(exp(x)) along an axis.
+    r"""The softmax along an axis.
+
+    .. math:: p_c = \frac{e^{x_c}}{\sum_k e^{x_k}}, \qquad \partial_{x_k} p_c = p_c\,([c = k] - p_k)
 
     Parameters
     ----------
@@ -83,28 +140,90 @@ def softmax(input: ArrayLike, *, axis: int = -1, out: Any = None) -> Array:
         The axis of the classes.
     out : ndarray, optional
         Where to put the result; may be ``input``.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and the dtype of ``input``, float64 for integers.
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Notes
+    -----
+    Accuracy: within 4 ULP, and as many more as the numbers span, since differences from the greatest are rounded.
     """
     return _over_axis("softmax", input, axis, out)
 
 
 def log_softmax(input: ArrayLike, *, axis: int = -1, out: Any = None) -> Array:
-    """The logarithm of the softmax, accurate also where a probability is close to 1; parameters as in `softmax`."""
+    r"""The logarithm of the softmax along an axis.
+
+    .. math:: \log p_c = x_c - \log \sum_k e^{x_k}, \qquad \partial_{x_k} \log p_c = [c = k] - p_k
+
+    Parameters
+    ----------
+    input : array_like
+        Any real numbers; integers compute in float64. -inf has probability 0; +inf, NaN or nothing but -inf gives NaN.
+    axis : int
+        The axis of the classes.
+    out : ndarray, optional
+        Where to put the result; may be ``input``.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and the dtype of ``input``, float64 for integers.
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Notes
+    -----
+    Where a probability is close to 1 its logarithm keeps its digits.
+
+    Accuracy: within 4 ULP of the greater term of the difference.
+    """
     return _over_axis("log_softmax", input, axis, out)
 
 
 def logsumexp(input: ArrayLike, *, axis: int | None = -1, keepdims: bool = False, out: Any = None) -> Any:
-    """The logarithm of the sum of exponentials along an axis, or of all elements with ``axis=None``.
+    r"""The logarithm of the sum of exponentials along an axis, or of all elements.
+
+    .. math:: \operatorname{logsumexp}(x) = \log \sum_k e^{x_k}, \qquad \partial_{x_k} \operatorname{logsumexp} = p_k
+
+    with the softmax p.
 
     Parameters
     ----------
     input : array_like
         Any real numbers; integers compute in float64. Nothing but -inf, or nothing at all, gives -inf; +inf gives +inf.
     axis : int or None
-        The axis to sum over.
+        The axis to sum over; None sums over all elements.
     keepdims : bool
         Keep that axis, with length 1.
     out : ndarray, optional
         Where to put the result.
+
+    Returns
+    -------
+    ndarray or float
+        Of the shape of ``input`` without the axis, or with length 1 there; a number where no axis is left.
+
+    Raises
+    ------
+    TypeError
+        If ``axis`` is no integer.
+    ValueError
+        If there is no such axis.
+
+    Notes
+    -----
+    Accuracy: within 8 ULP of the greater of the result and half the greatest input.
     """
     original = _arrays.as_array(input, "input")
     x = _arrays.as_operand(original, "input")

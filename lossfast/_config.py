@@ -29,10 +29,23 @@ MOST_THREADS = 4096
 
 
 def set_num_threads(n: int | None) -> None:
-    """Use ``n`` threads for large arrays from now on; None goes back to the default.
+    """Use so many threads for large arrays from now on.
 
-    The default is OpenMP's setting or the processors that the process may run on, whichever is less.
-    Small work stays on the calling thread whatever is set here, and results have the same bits for any number.
+    Parameters
+    ----------
+    n : int or None
+        From 1 to 4096; obeyed to the letter, also above the number of processors. None goes back to the default:
+        OpenMP's setting or the processors that the process may run on, whichever is less.
+
+    Raises
+    ------
+    ValueError
+        If it is no such number.
+
+    Notes
+    -----
+    Small work stays on the calling thread whatever is set here, and results have the same bits for any number. The
+    environment variable ``LOSSFAST_NUM_THREADS`` does the same at import.
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST_THREADS):
         raise ValueError(f"n = {n!r}: expected an integer from 1 to {MOST_THREADS}, or None for the default")
@@ -40,14 +53,32 @@ def set_num_threads(n: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """Threads that a large enough call uses now."""
+    """Tell how many threads a large enough call uses now.
+
+    Returns
+    -------
+    int
+        By `set_num_threads`, ``LOSSFAST_NUM_THREADS``, OpenMP or threadpoolctl; 1 in a serial build.
+    """
     threads: int = thread_count()
     return threads
 
 
 def set_kept_memory(most: int) -> None:
-    """Keep at most so many bytes of freed results for the next ones; 0 keeps none.
+    """Keep at most so many bytes of freed results for the next ones.
 
+    Parameters
+    ----------
+    most : int
+        Bytes, 0 or more; 0 keeps none.
+
+    Raises
+    ------
+    ValueError
+        If it is no such number.
+
+    Notes
+    -----
     A result of a great array costs more in page faults than its computation does, so its memory is used again. By
     default 256 MiB at most are kept; pages of the greater results the system may take back whenever it needs them.
     The environment variable ``LOSSFAST_KEPT_MEMORY`` does the same.
@@ -58,18 +89,36 @@ def set_kept_memory(most: int) -> None:
 
 
 def get_kept_memory() -> tuple[int, int]:
-    """Bytes of freed results that are kept now, and how many are at most."""
+    """Tell how much memory of freed results is kept.
+
+    Returns
+    -------
+    now, most : int
+        Bytes that are kept now, and that are at most.
+    """
     now, most = kept_bytes()
     return now, most
 
 
 def openmp_enabled() -> bool:
-    """Whether this build has threads at all."""
+    """Tell whether this build has threads at all.
+
+    Returns
+    -------
+    bool
+        False for a build without OpenMP, whose results are the same.
+    """
     return bool(openmp_version())
 
 
 def config() -> dict[str, object]:
-    """What `show_config` prints, as a dictionary."""
+    """Tell version, instruction sets, threads and memory, as `show_config` prints them.
+
+    Returns
+    -------
+    dict
+        By what is told, in words.
+    """
     specification = openmp_version()
     return {
         "version": __version__,
@@ -86,7 +135,7 @@ def config() -> dict[str, object]:
 
 
 def show_config() -> None:
-    """Print version, instruction set in use and available, OpenMP and threads."""
+    """Print version, instruction set in use and available, OpenMP, threads and memory."""
     for name, value in config().items():
         print(f"{name + ':':<17} {', '.join(value) if isinstance(value, list) else value}")
 

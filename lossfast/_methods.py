@@ -65,61 +65,114 @@ class Method:
         return {name: getattr(annotations[name], "__forward_arg__", "Any") for name in DEFAULTS if name in annotations}
 
 
+#: What every method says of its arguments and of what may be wrong with them.
+_GRADIENT_PARAMETERS = """{arrays} : array_like
+    As the class says.
+sample_weight : array_like, optional
+    One weight per unreduced loss; a mean is divided by their sum.
+wrt : str or tuple of str, optional
+    What to differentiate by; one name gives one array, several a tuple. Default: {predictions}.
+grad_output : array_like, optional
+    With ``reduction="none"`` the cotangent, else a number; default ones.
+"""
+_HESSIAN_PARAMETERS = """out : tuple, optional
+    ``(grad, hess)``, where to put them; each as in `value_and_grad`.
+curvature : {{"exact", "psd", "fisher", "majorizer", "unit"}}
+    The second derivative itself; clipped to stay positive; its expectation under the model; that of a quadratic
+    upper bound; one. Losses define some of them.
+"""
+_VALUE = """float or ndarray
+    The reduced loss, summed in float64, or with ``reduction="none"`` all of them.
+"""
+_GRADIENT = """ndarray or tuple of ndarray
+    Of the shape and the dtype of what it is by (float64 for integers): the derivative of the reduced loss, or with
+    ``reduction="none"`` of each loss times ``grad_output``.
+"""
+_HESSIAN = """ndarray or tuple of ndarray
+    The diagonal of the Hessian of the same, in the same form.
+"""
+_RAISES = """
+Raises
+------
+TypeError, ValueError, IndexError
+    If an argument does not fit. The message names it, what is wrong with it and how to mend it.
+"""
+
 METHODS: Mapping[str, Method] = {
     "__call__": Method(
         True,
         0,
         ValueOptions,
-        """The loss: a float, or with ``reduction="none"`` an array; no gradient work is done.
+        f"""The loss; no gradient work is done.
 
 Parameters
 ----------
-{arrays}
+{{arrays}} : array_like
     As the class says.
 sample_weight : array_like, optional
     One weight per unreduced loss; a mean is divided by their sum.
 out : ndarray, optional
     Where to put an unreduced loss.
-""",
+
+Returns
+-------
+{_VALUE}{_RAISES}""",
     ),
     "value_and_grad": Method(
         True,
         1,
         GradientOptions,
-        """The loss and its gradient, from one pass over memory.
+        f"""The loss and its gradient, from one pass over memory.
 
 Parameters
 ----------
-{arrays}, sample_weight
-    As in a call.
-wrt : str or tuple of str, optional
-    What to differentiate by; one name gives one array, several a tuple. Default: {predictions}.
-grad_output : array_like, optional
-    With ``reduction="none"`` the cotangent, else a number; default ones.
-out : ndarray or tuple of ndarray, optional
+{_GRADIENT_PARAMETERS}out : ndarray or tuple of ndarray, optional
     Where to put the gradient; may be an argument itself.
-""",
+
+Returns
+-------
+value : {_VALUE}grad : {_GRADIENT}{_RAISES}""",
     ),
-    "grad": Method(False, 1, GradientOptions, "The gradient alone; arguments as in `value_and_grad`."),
+    "grad": Method(
+        False,
+        1,
+        GradientOptions,
+        f"""The gradient alone.
+
+Parameters
+----------
+{_GRADIENT_PARAMETERS}out : ndarray or tuple of ndarray, optional
+    Where to put the gradient; may be an argument itself.
+
+Returns
+-------
+{_GRADIENT}{_RAISES}""",
+    ),
     "grad_hess": Method(
         False,
         2,
         HessianOptions,
-        """The gradient and the diagonal of the Hessian.
+        f"""The gradient and the diagonal of the Hessian.
 
 Parameters
 ----------
-{arrays}, sample_weight, wrt, grad_output
-    As in `value_and_grad`.
-out : tuple, optional
-    ``(grad, hess)``.
-curvature : {{"exact", "psd", "fisher", "majorizer", "unit"}}
-    The second derivative itself; clipped to stay positive; its expectation under the model; that of a quadratic
-    upper bound; one. Losses define some of them.
-""",
+{_GRADIENT_PARAMETERS}{_HESSIAN_PARAMETERS}
+Returns
+-------
+grad : {_GRADIENT}hess : {_HESSIAN}{_RAISES}""",
     ),
     "value_grad_hess": Method(
-        True, 2, HessianOptions, "The loss, its gradient and the diagonal of its Hessian; arguments as in `grad_hess`."
+        True,
+        2,
+        HessianOptions,
+        f"""The loss, its gradient and the diagonal of its Hessian, from one pass over memory.
+
+Parameters
+----------
+{_GRADIENT_PARAMETERS}{_HESSIAN_PARAMETERS}
+Returns
+-------
+value : {_VALUE}grad : {_GRADIENT}hess : {_HESSIAN}{_RAISES}""",
     ),
 }
 

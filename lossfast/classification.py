@@ -161,8 +161,8 @@ class NLLLoss(InputTargetLoss, RowwiseLoss):
     Notes
     -----
     Arrays: ``input``, log-probabilities of shape (C,), (N, C) or (N, C, d1, ...), and ``target``, class indices of
-    shape (), (N,) or (N, d1, ...) in any integer dtype. Only the log-probability at the label is read. Curvatures:
-    exact (0), psd, unit.
+    shape (), (N,) or (N, d1, ...) in any integer dtype. Only the log-probability at the label is read: one of -inf
+    gives an infinite loss, a NaN makes the loss and that entry of the gradient NaN. Curvatures: exact (0), psd, unit.
 
     Accuracy: value and gradient within 2 ULP.
     """

@@ -328,6 +328,11 @@ class _Tasks:
             For every task, by its name, the arrays of its loss.
         sample_weight : dict of array_like, optional
             Sample weights of some of the tasks, by their names.
+
+        Returns
+        -------
+        dict of float
+            By the names of the tasks.
         """
         return self._each("__call__", arrays, sample_weight=sample_weight)
 
@@ -416,7 +421,20 @@ class MultiTaskLoss(_Tasks):
         return f"MultiTaskLoss({', '.join(f'{name}=({loss!r}, {weight!r})' for (name, loss), weight in pairs)})"
 
     def __call__(self, *, sample_weight: Mapping[str, ArrayLike] | None = None, **arrays: Sequence[ArrayLike]) -> float:
-        """The weighted sum of the losses; arguments as in `values`."""
+        """The weighted sum of the losses.
+
+        Parameters
+        ----------
+        **arrays : tuple of array_like
+            For every task, by its name, the arrays of its loss.
+        sample_weight : dict of array_like, optional
+            Sample weights of some of the tasks, by their names.
+
+        Returns
+        -------
+        float
+            The sum of the weighted values.
+        """
         return self._total(self.values(sample_weight=sample_weight, **arrays))
 
     def value_and_grad(
@@ -457,7 +475,22 @@ class MultiTaskLoss(_Tasks):
         wrt: Mapping[str, str | tuple[str, ...]] | None = None,
         **arrays: Sequence[ArrayLike],
     ) -> dict[str, Any]:
-        """The gradients of the weighted sum alone; arguments as in `value_and_grad`."""
+        """The gradients of the weighted sum alone.
+
+        Parameters
+        ----------
+        **arrays : tuple of array_like
+            For every task, by its name, the arrays of its loss.
+        sample_weight : dict of array_like, optional
+            Sample weights of some of the tasks, by their names.
+        wrt : dict of str or tuple of str, optional
+            What to differentiate some of the tasks by. Default: the predictions of each.
+
+        Returns
+        -------
+        dict
+            For every task what its loss gives, times the weight: one array, or a tuple of several.
+        """
         return self.value_and_grad(sample_weight=sample_weight, wrt=wrt, **arrays)[2]
 
     def reference(self, *, sample_weight: Mapping[str, ArrayLike] | None = None, **arrays: Any) -> Any:
@@ -525,7 +558,22 @@ class UncertaintyWeightedLoss(_Tasks):
         sample_weight: Mapping[str, ArrayLike] | None = None,
         **arrays: Sequence[ArrayLike],
     ) -> float:
-        """The weighted loss; arguments as in `value_and_grad`."""
+        """The weighted loss.
+
+        Parameters
+        ----------
+        log_variances : array_like or dict of float
+            One number for each task: an array of shape (tasks,) in their order, or by their names.
+        **arrays : tuple of array_like
+            For every task, by its name, the arrays of its loss.
+        sample_weight : dict of array_like, optional
+            Sample weights of some of the tasks, by their names.
+
+        Returns
+        -------
+        float
+            The sum of the weighted values and of the logarithms.
+        """
         _, logs = self._logs(log_variances)
         return self._total(logs, self.values(sample_weight=sample_weight, **arrays))
 

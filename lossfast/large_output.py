@@ -440,12 +440,17 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
         tail_weights: Sequence[Sequence[ArrayLike]],
         head_bias: ArrayLike | None = None,
     ) -> Array:
-        """The log-probabilities of all classes, of shape (N, n_classes), or (n_classes,) for one row.
+        """The log-probabilities of all classes.
 
         Parameters
         ----------
         input, head_weight, tail_weights, head_bias : array_like
             As the class says.
+
+        Returns
+        -------
+        ndarray, (N, n_classes) or (n_classes,)
+            In the precision of the computation; its exponentials sum to 1 over the classes.
         """
         model = self._checked(input, head_weight, tail_weights, head_bias)
         fitted = self._fitted(model)
@@ -463,12 +468,17 @@ class AdaptiveLogSoftmaxWithLoss(Loss):
         tail_weights: Sequence[Sequence[ArrayLike]],
         head_bias: ArrayLike | None = None,
     ) -> Any:
-        """The most likely class of each row, the first of equals; a cluster is only looked into where it may hold it.
+        """The most likely class of each row, the first of equals.
 
         Parameters
         ----------
         input, head_weight, tail_weights, head_bias : array_like
             As the class says.
+
+        Returns
+        -------
+        ndarray of int64, (N,) or ()
+            The classes. A cluster is only looked into where it may hold the one.
         """
         model = self._checked(input, head_weight, tail_weights, head_bias)
         fitted = self._fitted(model)

@@ -28,15 +28,30 @@ __all__ = ["CTCLoss", "SparseGradient", "ctc_occupancy"]
 class SparseGradient(NamedTuple):
     """A gradient at the columns of some classes: ``values[t, n, k]`` is that by class ``columns[0, n, k]``.
 
-    The axes are those of ``log_probs``, with one frame alone in ``columns``. Where a sequence has fewer columns than
-    others the rest are repetitions of its first, with values of 0.
+    Parameters
+    ----------
+    columns : ndarray of int64, (1, N, K) or (1, K)
+        The classes. Where a sequence has fewer than others the rest are repetitions of its first.
+    values : ndarray, (T, N, K) or (T, K)
+        The derivatives by them, 0 at repetitions. The axes are those of ``log_probs``, N before T with ``batch_first``.
     """
 
     columns: Array
     values: Array
 
     def to_dense(self, classes: int) -> Array:
-        """The same as an array of all classes, with zeros elsewhere."""
+        """The same as an array of all classes, with zeros elsewhere.
+
+        Parameters
+        ----------
+        classes : int
+            How many there are.
+
+        Returns
+        -------
+        ndarray, (T, N, classes) or (T, classes)
+            In the dtype of ``values``.
+        """
         dense = np.zeros((*self.values.shape[:-1], classes), self.values.dtype)
         everywhere = np.broadcast_to(self.columns, self.values.shape)
         for k in range(self.values.shape[-1]):
@@ -164,7 +179,18 @@ class CTCLoss(FramesLabelsLoss, Loss):
     def occupancy(
         self, log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayLike, target_lengths: ArrayLike
     ) -> Array:
-        """The share of the paths that are in each class at each frame; see `ctc_occupancy`."""
+        """The share of the paths that are in each class at each frame; see `ctc_occupancy`.
+
+        Parameters
+        ----------
+        log_probs, targets, input_lengths, target_lengths
+            As in a call.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of ``log_probs``.
+        """
         input, sequences, _ = self._sequences((log_probs, targets, input_lengths, target_lengths))
         itemsize = _arrays.item_size([input])
         result = np.empty(input.shape, result_dtype(itemsize, [input]))

@@ -92,25 +92,6 @@ def test_type_stub_of_the_functions_is_complete():
     assert missing == []
 
 
-@pytest.mark.parametrize("cls", list(REGISTRY.values()), ids=list(REGISTRY))
-def test_docstring_is_complete(cls):
-    text = inspect.getdoc(cls)  # CPython 3.13 takes the indentation away itself
-    for part in (".. math::", "Parameters\n", "reduction :", "Notes\n", "Arrays:", "Curvatures:", "Accuracy: "):
-        assert part in text, part
-    for name in cls().parameters:
-        assert re.search(rf"^{name} : ", text, re.MULTILINE), name
-    for name in cls.reductions:
-        assert f'"{name}"' in text, name
-    stated = text.partition("Curvatures:")[2].partition("Accuracy")[0]
-    assert {c for c in CURVATURES if re.search(rf"\b{c}\b", stated)} == set(cls.curvatures if cls.curved else ())
-
-
-def test_hand_written_documentation_that_lists_losses_lists_all():
-    pages = [page.read_text() for page in (ROOT / "docs").glob("api.*") if page.suffix in {".md", ".rst"}]
-    listing = [page for page in pages if "autosummary" not in page and "HuberLoss" in page]
-    assert [name for page in listing for name in REGISTRY if name not in page] == []
-
-
 @each_case
 def test_declaration_is_consistent(case):
     """What the tests, the drivers and the documentation conclude from it."""
