@@ -1,4 +1,7 @@
-"""A line of handwritten digits: what it says, how sure that is, and at which columns of pixels each digit is seen.
+"""Alignment of a line of handwritten digits
+=========================================
+
+What a line says, how sure that is, and at which columns of pixels each digit is seen.
 
 The line and its log-probabilities are a test line of `train_ctc_lines.py`, as its `--save-emissions` wrote them. CTC
 asks for no more than the order of the labels, so the network names a digit as soon as, or only when, it is sure, in
@@ -53,7 +56,8 @@ def draw(image: np.ndarray, log_probs: np.ndarray, labels: np.ndarray, path: np.
 
 def main() -> None:
     """Decode, align, report and draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    about = __doc__.split("=\n\n")[-1]
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--emissions", type=Path, default=DATA)
     parser.add_argument("--picture", type=Path, default=Path("align_ctc.png"))
     options = parser.parse_args()

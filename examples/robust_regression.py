@@ -1,6 +1,8 @@
-"""Diabetes: linear models by four losses, fitted with SciPy, where one patient in ten was recorded wrongly.
+"""Regression with wrong records
+=============================
 
-Needs scikit-learn, for the data.
+Linear models of the course of diabetes by four losses, fitted with SciPy, where one patient in ten was recorded
+wrongly. Needs scikit-learn, for the data.
 """
 
 import numpy as np
@@ -16,6 +18,10 @@ x, x_test, y, y_test = train_test_split(x, y, test_size=0.2, random_state=0)
 wrong = np.random.default_rng(0).choice(len(y), len(y) // 10, replace=False)
 y[wrong] *= 10  # a slipped decimal point
 
+# %%
+# :func:`scipy.optimize.minimize` wants the value and the gradient by the weights. The loss gives the gradient by the
+# predictions; the transposed design matrix does the rest.
+
 
 def fit(loss: lf.MSELoss | lf.L1Loss | lf.HuberLoss | lf.SmoothL1Loss) -> np.ndarray:
     """The weights that minimise the mean loss."""
@@ -28,6 +34,9 @@ def fit(loss: lf.MSELoss | lf.L1Loss | lf.HuberLoss | lf.SmoothL1Loss) -> np.nda
     start[-1] = np.median(y)
     return minimize(objective, start, method="L-BFGS-B", jac=True).x
 
+
+# %%
+# The squared error follows the wrong records. ``delta`` is about the size of the noise; the absolute error needs none.
 
 print(f"{'loss':<24}{'held-out mean absolute error':>30}")
 for loss in (lf.MSELoss(), lf.HuberLoss(delta=70.0), lf.SmoothL1Loss(beta=10.0), lf.L1Loss()):

@@ -1,4 +1,7 @@
-"""Lines of handwritten digits: a convolutional network in plain NumPy learns to read them by CTC.
+"""Reading lines of handwritten digits
+===================================
+
+A convolutional network in plain NumPy learns to read them by CTC.
 
 scikit-learn's digits, 8x8 pixels each, stand in lines of 4 to 8, some apart and some overlapping. Every column of
 pixels is a frame. The network is told which digits a line holds, in order, and never where they are.
@@ -199,7 +202,8 @@ def save_emissions(network: Network, lines: Lines, path: Path) -> None:
 
 def main() -> None:
     """Train, report and draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    about = __doc__.split("=\n\n")[-1]
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0, help="of split, weights and lines")
     parser.add_argument("--picture", type=Path, default=Path("train_ctc_lines.png"))

@@ -1,6 +1,7 @@
-"""Handwritten digits: a perceptron in plain NumPy, trained on lossfast's gradients.
+"""Training a perceptron
+=====================
 
-Needs scikit-learn, for the data.
+A network in plain NumPy learns handwritten digits from lossfast's gradients. Needs scikit-learn, for the data.
 """
 
 import numpy as np
@@ -21,6 +22,9 @@ w2 = rng.standard_normal((128, 10), np.float32) * np.float32(np.sqrt(2 / 128))
 parameters = [w1, np.zeros(128, np.float32), w2, np.zeros(10, np.float32)]
 velocities = [np.zeros_like(p) for p in parameters]
 loss = lf.CrossEntropyLoss(label_smoothing=0.1)
+
+# %%
+# The network, and a step of training: from the gradient by the logits, the chain rule is a few products of matrices.
 
 
 def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

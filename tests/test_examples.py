@@ -16,7 +16,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 #: Settings that keep the test short, and what a run leaves in its folder.
 SETTINGS = {"train_ctc_lines.py": ("--steps", "30", "--save-emissions", "line.npz")}
-LEFT = {"align_ctc.py": {"align_ctc.png"}, "train_ctc_lines.py": {"line.npz", "train_ctc_lines.png"}}
+LEFT = {
+    "align_ctc.py": {"align_ctc.png"},
+    "class_imbalance.py": {"class_imbalance.png"},
+    "train_ctc_lines.py": {"line.npz", "train_ctc_lines.png"},
+}
 BLANK = 10
 
 
