@@ -70,7 +70,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation."""
+    """Build the documentation, run the examples in it and look at its pages; arguments go to pytest."""
     stage(session)
 
 
