@@ -13,6 +13,7 @@ sys.path = [str(HERE), *(entry for entry in sys.path if Path(entry).resolve() !=
 import reference  # noqa: E402
 import speed  # noqa: E402
 from gallery_scripts import Arguments, Pictures  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
 
 import lossfast as lf  # noqa: E402
 
@@ -41,6 +42,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "lossfast"
 html_show_sourcelink = False
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}
+html_sidebars = {"*": []}  # of pages without others below them
+toc_object_entries_show_parents = "hide"
 html_css_files = ["lossfast.css"]
 # MathJax as one file of this site: pages are read without a network too
 mathjax = importlib.resources.files("sphinx-mathjax-offline") / "static" / "mathjax" / "tex-svg.js"
@@ -64,3 +67,8 @@ sphinx_gallery_conf = {
 
 reference.write_reference(HERE / "api")
 speed.write_pages(HERE / "generated")
+
+
+def setup(app: Sphinx) -> None:
+    """After numpydoc, whose priority is the default one, 500."""
+    app.connect("autodoc-process-docstring", reference.lay_out, priority=600)

@@ -128,7 +128,7 @@ def _noun(name: str) -> str:
 
 
 def _elements(name: str, loss: Loss) -> Iterator[Curve]:
-    targets = TARGETS[_meaning(name, "target")]
+    targets = TARGETS.get(_meaning(name, "target"), TARGETS[""])
     variances = (0.25, 1.0, 4.0) if "var" in loss.arrays else ()
     for fixed in [{"var": v} for v in variances] or [{"target": t} for t in targets]:
 
@@ -156,12 +156,12 @@ def _classes(name: str, loss: Loss) -> Iterator[Curve]:
 
 def _features(name: str, loss: Loss) -> Iterator[Curve]:
     """The first of two features; the other embeddings stay where they are."""
-    places = {"input2": (1.0, 0.5), "positive": (-1.0, 0.5), "negative": (1.0, 0.5)}
-    for target in TARGETS[_meaning(name, "target")]:
+    places = {"positive": (-1.0, 0.5)}  # others are on the right
+    for target in TARGETS.get(_meaning(name, "target"), TARGETS[""]):
 
         def rows(x: Array, target: float = target) -> tuple[Array, ...]:
             moved = np.stack([x, np.full_like(x, 0.25)], axis=1)
-            others = [np.full_like(moved, places[a]) for a in loss.predictions[1:]]
+            others = [np.full_like(moved, places.get(a, (1.0, 0.5))) for a in loss.predictions[1:]]
             return (moved, *others, *([np.full_like(x, target)] if "target" in loss.arrays else []))
 
         yield Curve(f"target = {target:g}" if "target" in loss.arrays else "", loss, rows, (slice(None), 0))

@@ -22,13 +22,14 @@ _INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", 
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Figures that are made and drawn within look alike."""
+def style(*, dashes: bool = True) -> Iterator[None]:
+    """Figures that are made and drawn within look alike; dashes show a curve that lies below another."""
     from cycler import cycler  # noqa: PLC0415  # comes with matplotlib
 
     settings: dict[str, Any] = dict.fromkeys(_INKED, INK)
-    # dashes show a curve below
-    cycle = cycler(color=COLOURS, linestyle=("-", (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5))))
+    cycle = cycler(color=COLOURS)
+    if dashes:
+        cycle += cycler(linestyle=("-", (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5))))
     settings |= {"axes.prop_cycle": cycle, "lines.linewidth": 1.8}
     settings |= {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
     with rc_context(settings):

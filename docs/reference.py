@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import curves
 import speed
@@ -51,6 +52,26 @@ def plain(signature: inspect.Signature) -> str:
     """A signature without annotations."""
     parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return str(inspect.Signature(parameters))
+
+
+def lay_out(*event: Any) -> None:
+    """Formulas below each other, as telephones are narrow; facts of the notes in paragraphs that begin in bold."""
+    lines: list[str] = event[-1]
+    text = re.sub(r"^( *)(\.\. math::)(.*(?:\n(?:\1 +.*)?$)*)", _below_each_other, "\n".join(lines), flags=re.MULTILINE)
+    text = re.sub(r"(?<=[.)]) +Curvatures:|(?<=[.)])\n( *)Curvatures:", r"\n\n\1Curvatures:", text)
+    text = re.sub(r"^( *)(Arrays|Curvatures|Memory|Threads|Accuracy):", r"\1**\2.**", text, flags=re.MULTILINE)
+    lines[:] = text.split("\n")
+
+
+def _below_each_other(found: re.Match[str]) -> str:
+    """One formula to a line, where a space says that another one begins."""
+    indent, directive, body = found.groups()
+    lines = []
+    for part in re.split(r"\n\s*\n", body.strip()):
+        formulas = re.split(r"\s*\\(?:qquad|quad|;)\s+", part.strip())
+        aligned = " \\\\\n".join(f"& {formula}" for formula in formulas) if len(formulas) > 1 else part
+        lines += ["", *(f"{indent}    {line.strip()}" for line in aligned.splitlines())]
+    return "\n".join([f"{indent}{directive}", *lines, "", ""])
 
 
 def methods_of(name: str, cls: type) -> str:

@@ -80,13 +80,17 @@ def pictures() -> str:
     found = cells()
     losses = list(dict.fromkeys(cell.loss for cell in found))
     panels = []
-    with drawing.style():
-        figure = Figure(figsize=(5, 4), layout="constrained")
-        report.draw_roofline(figure.subplots(), found)
+    with drawing.style(dashes=False):
+        figure = Figure(figsize=(4.5, 4), layout="constrained")
+        axes = figure.subplots()
+        report.draw_roofline(axes, found)
+        axes.set_title("value and gradient, out=")
         panels.append(drawing.svg(figure, "bytes per second of value and gradient beside the limit of the machine"))
         if peers():
-            figure = Figure(figsize=(5, 0.8 + 0.16 * len(losses) * (1 + len(peers()))), layout="constrained")
-            report.draw_ratios(figure.subplots(), found, losses, peers())
+            figure = Figure(figsize=(4.5, 0.8 + 0.15 * len(losses) * (1 + len(peers()))), layout="constrained")
+            axes = figure.subplots()
+            report.draw_ratios(axes, found, losses, peers())
+            axes.set(title="value and gradient", xlabel="times as long as lossfast")
             panels.append(drawing.svg(figure, "times of others as multiples of lossfast's, by loss"))
     return drawing.beside(panels)
 
@@ -107,7 +111,7 @@ def write_pages(folder: Path) -> None:
     pieces = {
         "machine": f"*{machine()}*\n",
         "pictures": f"```{{raw}} html\n{pictures()}```\n",
-        "verdict": "".join(f"- {line.strip()}\n" for line in report.verdict(document())),
+        "verdict": "".join(f"{'  ' * line.startswith(' ')}- {line.strip()}\n" for line in report.verdict(document())),
         "tables": tables(),
     }
     for name, text in pieces.items():
