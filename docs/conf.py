@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 # the source folder has no compiled modules: documented is what is installed
 sys.path = [str(HERE), *(entry for entry in sys.path if Path(entry).resolve() != HERE.parent)]
 
+import drawing  # noqa: E402
 import reference  # noqa: E402
 import speed  # noqa: E402
 from gallery_scripts import Arguments, Pictures  # noqa: E402
@@ -41,6 +42,7 @@ doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 html_theme = "pydata_sphinx_theme"
 html_title = "lossfast"
 html_show_sourcelink = False
+html_use_index = False  # search finds as much
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}
 html_sidebars = {"*": []}  # of pages without others below them
 toc_object_entries_show_parents = "hide"
@@ -58,6 +60,8 @@ sphinx_gallery_conf = {
     "image_scrapers": (Pictures(),),
     "reset_argv": Arguments(),
     "download_all_examples": False,
+    "default_thumb_file": str(HERE / "generated" / "thumbnail.png"),
+    "notebook_extensions": set(),
     "show_memory": False,
     "write_computation_times": False,
     "show_signature": False,
@@ -67,6 +71,7 @@ sphinx_gallery_conf = {
 
 reference.write_reference(HERE / "api")
 speed.write_pages(HERE / "generated")
+drawing.write_thumbnail(HERE / "generated" / "thumbnail.png")
 
 
 def setup(app: Sphinx) -> None:

@@ -201,7 +201,7 @@ def pictures(name: str) -> str:
     panels = []
     for panel, title in enumerate(("value", "gradient", "Hessian")[: len(parts[0])]):
         with drawing.style():
-            figure = Figure(figsize=(3.6, 2.7), layout="constrained")
+            figure = Figure(figsize=(2.7, 2.3), layout="constrained")
             axes = figure.subplots()
             axes.axhline(0, color=drawing.INK, linewidth=0.5, alpha=0.4)
             for curve, of_curve in zip(drawn, parts, strict=True):
@@ -211,7 +211,7 @@ def pictures(name: str) -> str:
             if least == greatest:  # else the axis would be as long as rounding errors
                 axes.set_ylim(least - 1, least + 1)
             if panel == 0 and len(drawn) > 1:
-                axes.legend(frameon=False, fontsize=8)
+                axes.legend(frameon=False, fontsize=8, handlelength=1.6)
             panels.append(drawing.svg(figure, f"{title} of {name} against {varying(name)}"))
     return drawing.beside(panels)
 

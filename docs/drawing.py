@@ -7,12 +7,15 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+import lossfast as lf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from matplotlib.figure import Figure
+    from pathlib import Path
 
 #: Of text and axes; as all greys, it becomes the colour of the page's text.
 INK = "#333333"
@@ -49,3 +52,15 @@ def svg(figure: Figure, title: str) -> str:
 def beside(panels: Iterable[str]) -> str:
     """Pictures side by side, where there is room for them."""
     return '<div class="lf-panels">\n' + "\n".join(panels) + "\n</div>\n"
+
+
+def write_thumbnail(path: Path) -> None:
+    """Of examples without a picture: three losses of one error."""
+    x = np.linspace(-3, 3, 201)
+    with style(dashes=False):
+        figure = Figure(figsize=(4, 2.8), layout="constrained")
+        axes = figure.subplots()
+        for loss in (lf.MSELoss(reduction="none"), lf.L1Loss(reduction="none"), lf.TukeyBiweightLoss(reduction="none")):
+            axes.plot(x, loss(x, 0 * x), linewidth=4)
+        axes.set(ylim=(0, 3), xticks=[], yticks=[])
+        figure.savefig(path, dpi=100)

@@ -59,7 +59,7 @@ def lay_out(*event: Any) -> None:
     lines: list[str] = event[-1]
     text = re.sub(r"^( *)(\.\. math::)(.*(?:\n(?:\1 +.*)?$)*)", _below_each_other, "\n".join(lines), flags=re.MULTILINE)
     text = re.sub(r"(?<=[.)]) +Curvatures:|(?<=[.)])\n( *)Curvatures:", r"\n\n\1Curvatures:", text)
-    text = re.sub(r"^( *)(Arrays|Curvatures|Memory|Threads|Accuracy):", r"\1**\2.**", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)(Arrays|Curvatures|Memory|Threads|Accuracy):", r"\1**\2:**", text, flags=re.MULTILINE)
     lines[:] = text.split("\n")
 
 
@@ -120,8 +120,9 @@ def loss_page(name: str) -> str:
         + heading("Methods", "-")
         + methods_of(name, cls)
         + heading("As a function", "-")
-        + f".. py:function:: lossfast.functional.{cls.function}{plain(inspect.signature(function))}\n\n"
-        + f"   `{name}` with its parameters as keywords; it has the methods of the class,\n"
+        + ".. currentmodule:: lossfast.functional\n\n"
+        + f".. py:function:: {cls.function}{plain(inspect.signature(function))}\n\n"
+        + f"   `~lossfast.{name}` with its parameters as keywords; it has the methods of the class,\n"
         + f"   such as ``{cls.function}.value_and_grad``.\n"
     )
 
@@ -160,7 +161,7 @@ def write_reference(folder: Path) -> None:
         own = functions & set(listed.__all__) if listed else functions
         functions = functions - own
         pages[page] = heading(title) + "\n".join(f".. autofunction:: lossfast.{name}\n" for name in sorted(own))
-    index = heading("Reference")
+    index = heading("Reference") + ".. currentmodule:: lossfast\n\n"
     for family, members in families.items():
         title = family.capitalize().replace("_", " ")
         rows = [(f":doc:`{name}`", summary(public[name])) for name in members]

@@ -136,7 +136,8 @@ class ContrastiveLoss(InputPairTargetLoss, PairwiseLoss):
     factor : float
         The factor f; ½ is that of the paper.
     squared : bool
-        False: of d and h themselves, with the derivative :math:`f\,(t - (1 - t)\,[d \le m])\,(x_1 - x_2) / d`.
+        False: of d and h themselves, with the derivative :math:`f\,(t - (1 - t)\,[d \le m])` times :math:`(x_1 - x_2) /
+        d`.
     reduction : {"mean", "sum", "none"}
         The mean is over the pairs.
 

@@ -16,12 +16,21 @@ from .site import HTML, pages
 NAMES = sorted(pages())
 #: A screen and a telephone.
 WIDTHS = (1280, 390)
+#: What is wider than the page or than its own place, and cannot be scrolled to; a sidebar waits outside.
 OVERFLOW = """() => {
     const width = document.documentElement.clientWidth, wide = [];
-    if (document.documentElement.scrollWidth <= width) return wide;
-    for (const element of document.querySelectorAll("body *"))
-        if (element.getBoundingClientRect().right > width + 1) wide.push(element.tagName + "." + element.className);
-    return wide.slice(0, 5).concat("page is " + document.documentElement.scrollWidth + " wide");
+    const scrolls = e => e && !e.matches(".bd-article-container")  // which is the page to a reader
+        && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+    for (const e of document.querySelectorAll("html, .bd-article-container"))
+        if (e.scrollWidth > e.clientWidth) wide.push("the page: " + e.scrollWidth);
+    for (const e of document.querySelectorAll("article *, .prev-next-footer *, .bd-header *")) {
+        const place = e.getBoundingClientRect(), name = e.tagName + " " + (e.textContent || "").trim().slice(0, 30);
+        if (place.width < 1 || e.closest("svg svg, svg *, mjx-assistive-mml") || scrolls(e)) continue;
+        if (place.right > width + 1 || place.left < -1) wide.push(name);
+        else if (/^(H[1-4]|P|DT|DD|LI|TD|A)$/.test(e.tagName) && getComputedStyle(e).display !== "inline"
+            && e.scrollWidth > e.clientWidth + 1) wide.push("inside of " + name);
+    }
+    return wide.slice(0, 5);
 }"""
 #: Blocks of the text that cover one another; what floats or is empty is left out.
 OVERLAPS = """() => {
@@ -129,7 +138,7 @@ def test_nothing_overflows_or_overlaps_and_mathematics_is_drawn(view):
             found = page.evaluate(script)
             if found:
                 wrong.setdefault(name, []).extend(found)
-    assert wrong == {}
+    assert not wrong, "\n".join(f"{name}: {', '.join(found)}" for name, found in wrong.items())
 
 
 @views((1280, "light"), (390, "dark"))

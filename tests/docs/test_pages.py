@@ -67,9 +67,8 @@ def test_every_loss_has_its_page(name):
     drawn = [title for kind, title in page.pictures if kind == "svg"]
     expected = ["value", "gradient", "Hessian"][: 3 if cls.curved else 2]
     assert [title.split()[0] for title in drawn] == expected
-    for heading in ("At NaN and infinity", "Declaration", "Methods", "As a function", "Accuracy"):
-        assert heading in text, heading
-    assert f"lossfast.functional.{cls.function}" in text
+    parts = ("At NaN and infinity", "Declaration", "Methods", "As a function", "Accuracy:")
+    assert [part for part in (*parts, f"lossfast.functional.{cls.function}") if part not in text] == []
     assert all(f"lossfast.{name}.{method}" in page.anchors for method in ("__call__", "value_and_grad", "reference"))
 
 
@@ -106,4 +105,4 @@ def test_everything_is_reached_from_the_first_page():
             file, _ = target(PAGES[name], link)
             if file.is_relative_to(HTML):
                 waiting.append(str(file.relative_to(HTML)))
-    assert set(PAGES) - seen <= {"search.html", "genindex.html"}
+    assert set(PAGES) - seen <= {"search.html"}
