@@ -87,8 +87,7 @@ typedef struct {
     }
 
 /* Some lanes at a time: computed, their values added up, their gradients written while the next are on their way. The
- * lanes are those of sum(), so that the bits are too; what is left at the end goes through the other loops, as a loop
- * of its own would make the library a sixth greater. Around the cache the lines follow the lanes at a distance, since
+ * lanes are those of sum(), so that the bits are too. Around the cache the lines follow the lanes at a distance, since
  * what was just stored cannot be loaded across its ends. */
 #define LF_SUM_LOOP(name, suffix, OPERANDS, PARAMETERS, GRAD)                                                          \
     static int name##suffix(ptrdiff_t n, const void *const *operands, const lf_settings *settings, void *grad_,        \
@@ -106,20 +105,14 @@ typedef struct {
                 if (around_cache) {                                                                                    \
                     LF_FETCH OPERANDS                                                                                  \
                 }                                                                                                      \
-                LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD)                                                          \
+                LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, LF_SUM_LANES)                                            \
                 if (GRAD) {                                                                                            \
                     memcpy(to + start, slope, sizeof slope);                                                           \
                     if (around_cache)                                                                                  \
                         line = put_lines(grad, block, line, start - LF_SUM_LANES);                                     \
                 }                                                                                                      \
             } else {                                                                                                   \
-                const void *rest[LF_MAX_OPERANDS];                                                                     \
-                for (int k = 0; k < K; k++)                                                                            \
-                    rest[k] = (const REAL *)operands[k] + start;                                                       \
-                void *const outputs[LF_OUTPUTS] = {[LF_OUT_VALUE] = value, [LF_OUT_GRAD] = slope};                     \
-                invalid[0] |= (GRAD ? name##_value_grad : name##_value)(lanes, rest, settings, outputs);               \
-                for (int lane = 0; lane < lanes; lane++)                                                               \
-                    sums[lane] += (double)value[lane];                                                                 \
+                LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, lanes)                                                   \
                 if (GRAD)                                                                                              \
                     memcpy(to + start, slope, (size_t)lanes * sizeof(REAL));                                           \
             }                                                                                                          \
@@ -135,8 +128,8 @@ typedef struct {
         return any != 0;                                                                                               \
     }
 
-#define LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD)                                                                  \
-    _Pragma("omp simd") for (int lane = 0; lane < LF_SUM_LANES; lane++) {                                              \
+#define LF_SUM_STEP(name, OPERANDS, PARAMETERS, GRAD, count)                                                           \
+    _Pragma("omp simd") for (int lane = 0; lane < count; lane++) {                                                     \
         const ptrdiff_t i = start + lane;                                                                              \
         const POINT point = name##_point((REAL)0 LF_LOADS OPERANDS LF_SETTINGS PARAMETERS);                            \
         invalid[lane] |= point.invalid;                                                                                \
@@ -144,7 +137,7 @@ typedef struct {
         if (GRAD)                                                                                                      \
             slope[lane] = point.grad[0] * scale;                                                                       \
     }                                                                                                                  \
-    for (int lane = 0; lane < LF_SUM_LANES; lane++)                                                                    \
+    for (int lane = 0; lane < count; lane++)                                                                           \
         sums[lane] += (double)value[lane];
 
 #define LF_FETCH(...) LF_CAT(LF_FETCH_, LF_COUNT(__VA_ARGS__))
