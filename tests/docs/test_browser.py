@@ -71,8 +71,9 @@ CONTRAST = """() => {
         }
         return [255, 255, 255];
     };
-    return [...document.querySelectorAll("article p, article .lf-panels svg, article mjx-container, article td")]
-        .map(e => [light(numbers(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a))
+    const ink = e => getComputedStyle(e)[e.matches("svg *") ? "fill" : "color"];
+    return [...document.querySelectorAll("article p, article td, article mjx-container, .lf-panels g[id^=text] > g")]
+        .map(e => [light(numbers(ink(e))), light(behind(e))].sort((a, b) => b - a))
         .map(([a, b]) => (a + 0.05) / (b + 0.05)).reduce((least, c) => Math.min(least, c), 21);
 }"""
 
