@@ -33,7 +33,7 @@ from .memory import Arena
 from .others import OTHERS
 
 #: Seconds at one case after which a process hangs; only those count in which the overseer runs too.
-PATIENCE = 120
+PATIENCE = 600
 #: Where a process says which case it is at.
 PROGRESS = struct.Struct("q")
 MAKERS = [lambda w, of=of: loss_call(*of, w) for of in LOSS_CALLS] + list(itertools.chain(*OTHERS.values()))
