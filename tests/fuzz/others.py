@@ -264,8 +264,8 @@ def clipping(name: str, world: World) -> Call:
         if fault == 0:
             return nonsense(placed, dice)
         if fault == 1:
-            return place(np.zeros((2, 3), named_dtype(dice.pick(UNREADABLE))), world.arena, dice)
-        if fault == 2:
+            placed = place(np.zeros((2, 3), named_dtype(dice.pick(UNREADABLE))), world.arena, dice)
+        elif fault == 2:
             placed.flags.writeable = False
         elif fault == 3:
             placed = np.broadcast_to(placed, (2, *placed.shape))
