@@ -19,8 +19,10 @@ from lossfast._loss import REGISTRY, Loss
 from .cases import (
     CASES,
     DTYPES,
+    ELEMENTWISE,
     ONE_EACH,
     SHARED,
+    Form,
     assert_bits,
     assert_ulps,
     duplicate,
@@ -845,6 +847,20 @@ def test_bce_gradient_by_target_is_not_clamped(dtype, isa):
     x, t = np.array([0, 1, 0.25], dtype), np.array([0, 1, 1], dtype)
     by_target = lf.BCELoss(reduction="none").grad(x, t, wrt="target")
     np.testing.assert_allclose(by_target, [inf, -inf, np.log(3)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("case", [c for c in ELEMENTWISE if c.cls.domains and c.form == Form()], ids=str)
+@each_dtype
+def test_minus_zero_is_zero(case, dtype, each_isa):
+    """At the end of a domain, where logarithms begin."""
+    zeros, targets = np.zeros((6, 7), dtype), np.linspace(0, 1, 42).reshape(6, 7).astype(dtype)
+    for name in case.cls.domains:
+        plus = [zeros if n == name else targets for n in case.names]
+        minus = [-zeros if n == name else targets for n in case.names]
+        for _ in each_isa():
+            for a, e in zip(case.compute(case.loss, minus), case.compute(case.loss, plus), strict=True):
+                for x, y in zip(a, e, strict=True) if isinstance(a, tuple) else [(a, e)]:
+                    np.testing.assert_array_equal(x, y)
 
 
 #: logits, label, value, gradient, with p = softmax(1, 2)

@@ -15,7 +15,7 @@
 ELEMENTWISE(bce, (input, target), ()) {
     const REAL x = input, y = R(1.0) - input, t = target, u = R(1.0) - target, product = x * y;
     const int below = x < R(0.5);
-    const REAL less = below ? x : y, log_less = AT_LEAST(vm_log_positive(less), R(-100.0));
+    const REAL less = below ? x : y, log_less = AT_LEAST(vm_log_positive(ABS(less)), R(-100.0)); /* of -0 too */
     const REAL f = less > R(0.25) ? FMA(less, R(-2.0), R(1.0)) : -less;
     const REAL log_more = FMA(f * f, vm_log1p_tail(f), f) - (less > R(0.25) ? VM_LN2 : R(0.0));
     const REAL log_x = below ? log_less : log_more, log_y = below ? log_more : log_less;
