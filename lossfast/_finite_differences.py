@@ -151,7 +151,7 @@ class _GradientCheck:
         self.options: dict[str, Any] = {} if sample_weight is None else {"sample_weight": sample_weight}
         self.named = by_name(loss, arrays)
         asked = (wrt,) if isinstance(wrt, str) else wrt
-        names = asked or [name for name in loss.predictions if self.named.get(name) is not None]
+        names = [name for name in loss.predictions if self.named.get(name) is not None] if asked is None else asked
         probe = self._gradients(asked, names)  # which of the arguments are nested
         for name, given in self.named.items():
             if isinstance(probe.get(name), tuple | list):

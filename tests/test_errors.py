@@ -466,6 +466,8 @@ def test_words_that_are_arrays():
     for loss, arrays in ((lf.MSELoss(), ([1.0], [1.0])), (lf.NLLLoss(), (np.ones((2, 3)), [0, 1]))):
         with pytest.raises(TypeError, match="wrt = array"):
             loss.grad(*arrays, wrt=words)
+        with pytest.raises(TypeError, match="wrt = array"):
+            lf.check_grad(loss, *arrays, wrt=words)
 
 
 def test_results_whose_elements_share_memory():
