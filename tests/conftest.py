@@ -9,7 +9,7 @@ from lossfast._drivers import runtime
 ISAS = runtime.available_isas()
 THREADS = (1, 2, 5)
 #: Nanoseconds of serial work from which the library goes parallel, after use of the team and after a rest.
-THRESHOLDS = (50e3, 500e3)
+THRESHOLDS = (40e3, 100e3)
 
 
 @pytest.fixture(params=ISAS)
