@@ -25,7 +25,7 @@ def check_sdist(path: Path) -> None:
 def check_wheel(path: Path) -> None:
     """It is small, can be installed elsewhere and holds nothing that is not used at run time."""
     with zipfile.ZipFile(path) as archive:
-        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        sizes = {info.filename: info.file_size for info in archive.infolist() if not info.is_dir()}
     package = {name for name in sizes if name.startswith("lossfast/")}
     unfit = {name for name in package if Path(name).suffix not in SUFFIXES}
     unfit |= {name for name in package - DECLARATIONS if Path(name).suffix in {".pxd", ".h"}}
