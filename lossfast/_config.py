@@ -144,6 +144,11 @@ def get_include() -> str:
     """Folder of ``lossfast.h``, with which other extensions call the elementwise losses without the GIL.
 
     Cython finds the same declarations in ``lossfast.capi``.
+
+    Returns
+    -------
+    str
+        A path, for the compiler's ``-I``.
     """
     return str(Path(__file__).parent / "include")
 

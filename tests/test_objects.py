@@ -80,7 +80,11 @@ def test_another_process_reads_them(tmp_path):
 
 def installed(folder):
     """The package as an ordinary installation has it: an editable one runs the build, which sub-interpreters refuse."""
-    package = shutil.copytree(Path(lf.__file__).parent, folder / "lossfast", ignore=shutil.ignore_patterns("kernels"))
+    here = Path(lf.__file__).parent
+    package = shutil.copytree(here, folder / "lossfast", ignore=shutil.ignore_patterns("kernels"))
+    libraries = here.with_name("lossfast.libs")  # of a repaired wheel
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name)
     for module in (name for name in sys.modules if name.startswith(f"{_drivers.__name__}.")):
         shutil.copy(sys.modules[module].__file__, package / "_drivers")
     return os.pathsep.join([str(folder), *sys.path])

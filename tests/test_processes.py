@@ -213,6 +213,7 @@ def test_an_interrupt_comes_behind_the_call(tmp_path):
     code = """
         import os, signal, threading, time
         import numpy as np, lossfast as lf
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background does not inherit
         lf.set_num_threads(2)
         x = np.random.default_rng(0).standard_normal(8_000_000)
         out = np.zeros_like(x)

@@ -352,7 +352,7 @@ OTHERS = _entries()
 #: Public, and takes nothing, or is a result.
 TAKE_NOTHING = frozenset(
     {
-        *("config", "functional", "get_kept_memory", "get_num_threads", "openmp_enabled", "show_config"),
+        *("config", "functional", "get_include", "get_kept_memory", "get_num_threads", "openmp_enabled", "show_config"),
         "SparseGradient",
     }
 )
