@@ -35,7 +35,8 @@ def slowed(tmp_path_factory):
     """An interpreter that imports the slower package, and everything else from where this one does."""
     folder = tmp_path_factory.mktemp("slowed")
     source = folder / "source"
-    shutil.copytree(ROOT / "lossfast", source / "lossfast")
+    for name in ("lossfast", "licenses"):
+        shutil.copytree(ROOT / name, source / name)
     for name in ("pyproject.toml", "meson.build", "meson.options", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     header = source / "lossfast" / "kernels" / "regression.h"
@@ -64,7 +65,7 @@ def test_every_loss_is_counted(counts):
         assert {dtype for _, dtype, _, _ in cells} == set(instructions.DTYPES)
         expected = set(instructions.OPERATIONS) - (set() if cls.curved else {"value_grad_hess"})
         assert {operation for *_, operation in cells} == expected
-    assert min(counts.values()) > 0.5
+    assert min(counts.values()) > 0.05  # NLL reads one of a row's thousand log-probabilities
 
 
 def test_the_same_build_takes_the_same():
