@@ -78,4 +78,4 @@ def test_a_slower_kernel_is_flagged_and_no_other(counts, slowed):
     assert after.keys() == counts.keys()
     flagged = instructions.changed(counts, after)
     assert set(flagged) == {name for name in counts if name.split()[0] == LOSS}, flagged
-    assert all(1 + instructions.THRESHOLD < ratio < 1.1 for ratio in flagged.values()), flagged
+    assert all(1 + instructions.THRESHOLD < ratio < 1.25 for ratio in flagged.values()), flagged
